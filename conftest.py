@@ -1,0 +1,23 @@
+"""What holds for every test and doctest of the project."""
+
+import os
+from importlib.util import find_spec
+
+import pytest
+from hypothesis import settings
+
+PEERS = ("torch", "jax", "optax", "autograd")
+
+os.environ.setdefault("MPLBACKEND", "Agg")  # pictures are written to files; no test opens a window
+
+# A shared machine may stall at any moment, so no example has a deadline.
+settings.register_profile("minigrad", deadline=None, print_blob=True)
+settings.load_profile("minigrad")
+
+
+def pytest_configure(config):
+    """Tests that need a missing peer are skipped, except where the peers are required: there nothing may be skipped."""
+    if os.environ.get("MINIGRAD_REQUIRE_PEERS"):
+        missing = [peer for peer in PEERS if find_spec(peer) is None]
+        if missing:
+            raise pytest.UsageError(f"MINIGRAD_REQUIRE_PEERS is set, but not installed: {', '.join(missing)}")
