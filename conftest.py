@@ -3,6 +3,7 @@
 import os
 from importlib.util import find_spec
 
+import numpy as np
 import pytest
 from hypothesis import settings
 
@@ -21,3 +22,11 @@ def pytest_configure(config):
         missing = [peer for peer in PEERS if find_spec(peer) is None]
         if missing:
             raise pytest.UsageError(f"MINIGRAD_REQUIRE_PEERS is set, but not installed: {', '.join(missing)}")
+
+
+@pytest.fixture(autouse=True)
+def _names_of_doctests(doctest_namespace):
+    """Examples may say `mg` and `np` without importing them."""
+    import minigrad
+
+    doctest_namespace.update(mg=minigrad, np=np)
