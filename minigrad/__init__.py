@@ -1,0 +1,35 @@
+"""minigrad: tiny symbolic autodiff. One graph, run by NumPy, read by SymPy, compiled by Numba."""
+
+from importlib import import_module
+from typing import Any
+
+from . import random
+from .autodiff import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
+from .create import arange, eye, full, linspace, ones, ones_like, zeros, zeros_like
+from .ops import (
+    abs, add, arctan, astype, broadcast_to, clip, concatenate, cos, cosh, cumsum, divide, dot, einsum, elu, erf, exp,
+    expand_dims, expm1, flip, gelu, leaky_relu, linear, log, log1p, log2, log10, log_softmax, logaddexp, logsumexp, matmul, max,
+    maximum, mean, min, minimum, moveaxis, multiply, negative, outer, pad, power, prod, ravel, reciprocal, relu, repeat,
+    reshape, sigmoid, sign, silu, sin, sinh, softmax, softplus, split, sqrt, square, squeeze, stack, std, subtract, sum,
+    swapaxes, take_along_axis, tan, tanh, tensordot, tile, transpose, var, where,
+)  # fmt: skip
+from .tensor import MinigradWarning, Tensor, no_grad, set_default_dtype, tensor
+
+__version__ = "0.1.0"
+
+# Loaded when first used, since they load SymPy, Numba or other libraries, or are not needed by everyone.
+_LATE = {
+    "Convergence": "train", "History": "train", "data": "data", "debug": "debug", "fit": "train", "linalg": "linalg", "nn": "nn",
+    "optim": "optim", "symbolic": "symbolic", "symbols": "symbolic", "verify": "verify",
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATE:
+        raise AttributeError(f"module 'minigrad' has no attribute {name!r}")
+    module = import_module(f".{_LATE[name]}", __name__)
+    return module if _LATE[name] == name and name not in vars(module) else getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_LATE])

@@ -1,0 +1,403 @@
+"""Backpropagation: the walk from a result back to what it was computed from, and the transforms built on it.
+
+The chain rule, read backwards: a result y = f(a, b) that receives the gradient g of the loss passes
+g * df/da on to a and g * df/db on to b, and a tensor used several times receives the sum. Walking the results newest
+first (each was born after its inputs) makes sure that a tensor's gradient is complete before it is passed on.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Callable, Iterator
+from operator import attrgetter
+from typing import Any
+
+import numpy as np
+
+from .tensor import PLAIN, RECORD, Tensor, as_tensor, check_differentiable, describe, mode, plain, recording, warn_once
+
+_ones_like = np.ones_like
+check_gradient: Callable[[Tensor, int, Any], None] | None = None  # set by mg.debug(): called with every gradient
+
+
+# ---- the walk ------------------------------------------------------------------------------------------------------
+
+
+def below(root: Tensor, stop: frozenset[Tensor] = frozenset()) -> list[Tensor]:
+    """Every tensor that requires grad and that `root` was computed from, newest first; not looking below `stop`."""
+    seen, todo = {root}, [root]
+    while todo:
+        t = todo.pop()
+        if t not in stop:
+            for x in t._inputs:
+                if type(x) is Tensor and x.requires_grad and x not in seen:
+                    seen.add(x)
+                    todo.append(x)
+    return sorted(seen, key=attrgetter("_born"), reverse=True)
+
+
+def walk(order: list[Tensor], seed: Any, create_graph: bool, stop: frozenset[Tensor] = frozenset()) -> Iterator[tuple[Tensor, Any]]:
+    """Send the gradient `seed` of order[0] down through `order`; yield each tensor with its complete gradient.
+
+    The gradients are plain arrays, and rules run on plain arrays; with `create_graph` both are Tensors.
+    """
+    gradients = {order[0]: seed}
+    before, mode.now = mode.now, RECORD if create_graph else PLAIN
+    try:
+        for t in order:
+            g = gradients.pop(t, None)
+            if g is None:
+                continue
+            if t._op is None or t._keep or t in stop:
+                yield t, g
+                if t._op is None or t in stop:
+                    continue
+            inputs = t._inputs
+            for x in (t, *inputs):
+                if type(x) is Tensor and x._changed and x._settle() > t._born:
+                    raise changed_in_place(t, x)
+            y, values = (t, inputs) if create_graph else (t._data, [plain(x) for x in inputs])
+            params = t._params
+            for x, rule in zip(inputs, t._op.vjp):
+                if type(x) is Tensor and x.requires_grad:
+                    gx = rule(g, y, *values, **params)
+                    if check_gradient is not None:
+                        check_gradient(t, x, g, gx)
+                    earlier = gradients.get(x)
+                    gradients[x] = gx if earlier is None else earlier + gx
+    finally:
+        mode.now = before
+
+
+def changed_in_place(result: Tensor, x: Tensor) -> RuntimeError:
+    return RuntimeError(
+        f"backward: {describe(x)} was changed in place after {describe(result)} had used it, so this gradient would be that of "
+        "other values: call backward before the change (or before optimizer.step()), or compute the result anew"
+    )
+
+
+def backward(y: Tensor, gradient: Any = None, create_graph: bool = False) -> None:
+    """Accumulate the gradient of `y` into `.grad` of the leaves below it: see `Tensor.backward`."""
+    if not y.requires_grad:
+        raise RuntimeError(
+            f"backward: {describe(y)} was not computed from any tensor with requires_grad=True. A tensor leaves the graph "
+            "through .data, .numpy(), .item(), .detach() and no_grad()"
+        )
+    seed = starting_gradient(y, gradient, create_graph)
+    given = {id(seed)}  # arrays that somebody else holds: a leaf gets a copy
+    for t, g in walk(below(y), seed, create_graph):
+        if not create_graph:
+            if type(g) is not np.ndarray or g.base is not None or id(g) in given:
+                g = np.array(g, subok=True)
+            given.add(id(g))
+            g = Tensor(g)
+        if t._grad is None:
+            t._grad = g
+            t._grad_used = False
+        else:
+            accumulate(t, g, create_graph)
+
+
+def accumulate(t: Tensor, g: Tensor, create_graph: bool) -> None:
+    if t._grad_used:
+        warn_once(
+            "gradient carried over",
+            f"{describe(t)} still holds the gradient that the optimizer used in its last step, and backward now adds to "
+            "it: call optimizer.zero_grad() before backward",
+        )
+    t._grad = t._grad + g if create_graph else Tensor(t._grad._data + g._data)  # type: ignore[operator, union-attr]
+
+
+def starting_gradient(y: Tensor, gradient: Any, create_graph: bool = False) -> Any:
+    """The gradient that the walk starts with, in y's shape and dtype: 1 for a scalar."""
+    if gradient is None:
+        if y.size != 1:
+            raise RuntimeError(
+                f"backward: {describe(y)} has {y.size} elements, and a gradient is that of one number: reduce it first "
+                "(.sum() or .mean()), or pass the gradient of what comes after it, in its shape"
+            )
+        seed = _ones_like(y._data)
+    else:
+        gradient = as_tensor(gradient)
+        if gradient.shape != y.shape:
+            raise ValueError(f"backward: the gradient has shape {gradient.shape}, and {describe(y)} needs its own shape")
+        if create_graph:
+            return gradient
+        seed = gradient._data if gradient.dtype == y.dtype else gradient._data.astype(y.dtype)
+    return Tensor(seed) if create_graph else seed
+
+
+# ---- transforms: functions of functions ----------------------------------------------------------------------------
+#
+# Arguments and results may be nests of tuples, lists and dicts. `flatten` takes such a nest apart, and the function
+# it returns puts a nest of the same form together again.
+
+
+def flatten(nest: Any) -> tuple[list[Any], Callable[[Iterator[Any]], Any]]:
+    """The leaves of a nest, and the function that rebuilds the nest from an iterator over new leaves."""
+    if isinstance(nest, dict):
+        keys, kind = list(nest), dict
+        children = [flatten(nest[k]) for k in keys]
+        rebuild = lambda leaves: {k: build(leaves) for k, (_, build) in zip(keys, children, strict=True)}  # noqa: E731
+    elif isinstance(nest, (tuple, list)):
+        children = [flatten(child) for child in nest]
+        if hasattr(nest, "_fields"):  # a namedtuple
+            rebuild = lambda leaves: type(nest)(*[build(leaves) for _, build in children])  # noqa: E731
+        else:
+            rebuild = lambda leaves: type(nest)([build(leaves) for _, build in children])  # noqa: E731
+    else:
+        return [nest], next
+    return [leaf for leaves, _ in children for leaf in leaves], rebuild
+
+
+def map_nest(function: Callable, nest: Any) -> Any:
+    """`function` of every leaf of a nest."""
+    leaves, rebuild = flatten(nest)
+    return rebuild(iter([function(leaf) for leaf in leaves]))
+
+
+def variable(x: Any, what: str) -> Tensor:
+    """A tensor to differentiate by: `x` as a leaf of its own or, where x is part of a graph, as a new result in it."""
+    from . import ops
+
+    if isinstance(x, Tensor) and x.requires_grad:
+        return ops.identity(x)
+    t = as_tensor(x)
+    try:
+        check_differentiable(t.dtype)
+    except TypeError as error:
+        raise TypeError(f"{what}: {error}") from None
+    return Tensor(t._data, True, t.name)
+
+
+def pull(y: Tensor, seed: Any, inputs: list[Tensor], create_graph: bool | None = None) -> list[Tensor]:
+    """The gradients of `y` (times the seed) by `inputs`, zeros where y does not depend on one.
+
+    Unless `create_graph` says, they are part of a graph where something else needs them to be: see `open_ended`.
+    """
+    wanted = frozenset(inputs)
+    order = below(y, stop=wanted) if y.requires_grad else []
+    if create_graph is None:
+        create_graph = open_ended(order, wanted) or (isinstance(seed, Tensor) and seed.requires_grad)
+    needed: set[Tensor] = set()
+    for t in reversed(order):  # oldest first: leave out what does not lead to an input
+        if t in wanted or any(type(x) is Tensor and x in needed for x in t._inputs):
+            needed.add(t)
+    found = {}
+    if y in needed:
+        start = starting_gradient(y, seed, create_graph)
+        found = dict(walk([t for t in order if t in needed], start, create_graph, wanted))
+    return [as_gradient(found[x]) if x in found else Tensor(np.zeros_like(x._data)) for x in inputs]
+
+
+def open_ended(order: list[Tensor], wanted: frozenset[Tensor]) -> bool:
+    """Whether a result depends on other variables too (those of an outer transform, or parameters)."""
+    return any(t._op is not None if t in wanted else t._op is None for t in order)
+
+
+def as_gradient(g: Any) -> Tensor:
+    return g if isinstance(g, Tensor) else Tensor(np.array(g, subok=True))
+
+
+def results(y: Any, what: str) -> list[Tensor]:
+    """The tensors in the nest that a user's function returned."""
+    leaves, _ = flatten(y)
+    for leaf in leaves:
+        if not isinstance(leaf, Tensor):
+            raise TypeError(
+                f"{what}: the function returned {type(leaf).__name__} {str(leaf)[:40]!r}, which carries no gradient; return what "
+                "mg's or NumPy's functions make of the arguments, without .data, .item() or float() on the way"
+            )
+    return leaves
+
+
+class Call:
+    """One call of a user's function on fresh variables in place of the arguments that a transform differentiates by."""
+
+    def __init__(self, what: str, f: Callable, args: tuple, argnums: int | tuple[int, ...], kwargs: dict) -> None:
+        positions = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+        if not all(-len(args) <= i < len(args) for i in positions):
+            raise ValueError(f"{what}: argnums={argnums}, and the function was called with {len(args)} arguments")
+        chosen = args[argnums] if isinstance(argnums, int) else tuple(args[i] for i in positions)
+        leaves, self.rebuild = flatten(chosen)
+        self.variables = [variable(x, what) for x in leaves]
+        nest = self.rebuild(iter(self.variables))
+        args = list(args)  # type: ignore[assignment]
+        for i, x in zip(positions, (nest,) if isinstance(argnums, int) else nest, strict=True):
+            args[i] = x  # type: ignore[index]
+        with recording():
+            self.value = f(*args, **kwargs)
+        self.outputs = results(self.value, what)
+
+    def gradients(self, y: Tensor, seed: Any = None, create_graph: bool | None = None) -> Any:
+        """The gradients of one output, as a nest like the arguments."""
+        with recording():
+            return self.rebuild(iter(pull(y, seed, self.variables, create_graph)))
+
+    def close(self) -> Any:
+        """End the variables' life as variables; returns the function's value."""
+        wanted = frozenset(self.variables)
+        keep = any(y.requires_grad and open_ended(below(y, wanted), wanted) for y in self.outputs)
+        for x in self.variables:
+            if x._op is None:
+                x.requires_grad = False
+        return self.value if keep else map_nest(Tensor.detach, self.value)
+
+
+def value_and_grad(f: Callable, argnums: int | tuple[int, ...] = 0) -> Callable:
+    """The function that returns the value of `f` and its gradient by argument `argnums`.
+
+    `f` returns a tensor of one element. The differentiated arguments are tensors, arrays, floats, or nests (tuples,
+    lists, dicts) of them, and the gradient has the same form, its leaves Tensors. Raises TypeError where such an
+    argument is not made of floating point numbers, or where `f` returns anything but a tensor.
+
+    >>> import minigrad as mg
+    >>> mg.value_and_grad(lambda p: p["a"] * mg.exp(p["b"]))({"a": 3.0, "b": 0.0})
+    (tensor(3.), {'a': tensor(1.), 'b': tensor(3.)})
+    """
+
+    @functools.wraps(f)
+    def with_gradient(*args, **kwargs):
+        call = Call("grad", f, args, argnums, kwargs)
+        if not isinstance(call.value, Tensor) or call.value.size != 1:
+            shape = getattr(call.value, "shape", type(call.value).__name__)
+            raise ValueError(f"grad: the function must return one number, and it returned {shape}; use mg.jacobian, or reduce it")
+        gradient = call.gradients(call.value)
+        return call.close(), gradient
+
+    return with_gradient
+
+
+def grad(f: Callable, argnums: int | tuple[int, ...] = 0) -> Callable:
+    """The gradient of `f` by argument `argnums`, as a function of the same arguments: see `value_and_grad`.
+
+    >>> import minigrad as mg
+    >>> mg.grad(lambda x: x**3)(2.0)
+    tensor(12.)
+    >>> mg.grad(mg.grad(lambda x: x**3))(2.0)
+    tensor(12.)
+    """
+    both = value_and_grad(f, argnums)
+
+    @functools.wraps(f)
+    def gradient(*args, **kwargs):
+        return both(*args, **kwargs)[1]
+
+    return gradient
+
+
+def vjp(f: Callable, *args: Any) -> tuple[Any, Callable]:
+    """The value of `f` at `args`, and the function that pulls a gradient of the value back to the arguments.
+
+    The pullback takes a nest like f's value and returns a tuple, one nest for each argument: v -> v^T J.
+
+    >>> import minigrad as mg
+    >>> y, pullback = mg.vjp(lambda a, b: a * b, mg.tensor([1.0, 2.0]), mg.tensor([3.0, 4.0]))
+    >>> pullback(np.ones(2))
+    (tensor([3., 4.]), tensor([1., 2.]))
+    """
+    call = Call("vjp", f, args, tuple(range(len(args))), {})
+
+    def pullback(v):
+        with recording():
+            return call.gradients(*inner(call.outputs, v, "vjp"))
+
+    wanted = frozenset(call.variables)
+    keep = any(y.requires_grad and open_ended(below(y, wanted), wanted) for y in call.outputs)
+    return (call.value if keep else map_nest(Tensor.detach, call.value)), pullback
+
+
+def inner(outputs: list[Tensor], v: Any, what: str) -> tuple[Tensor, Any]:
+    """A tensor and a gradient of it that stand for the sum of outputs times `v`, a nest of as many leaves."""
+    seeds, _ = flatten(v)
+    if len(seeds) != len(outputs):
+        raise ValueError(f"{what}: the function has {len(outputs)} outputs, and {len(seeds)} gradients were given")
+    if len(outputs) == 1:
+        return outputs[0], seeds[0]
+    for y, seed in zip(outputs, seeds, strict=True):
+        if np.shape(seed) != y.shape:
+            raise ValueError(f"{what}: an output has shape {y.shape}, and its gradient shape {np.shape(seed)}")
+    return functools.reduce(operator.add, [(y * seed).sum() for y, seed in zip(outputs, seeds, strict=True)]), None
+
+
+def jvp(f: Callable, primals: tuple, tangents: tuple) -> tuple[Any, Any]:
+    """The value of `f` at `primals`, and its derivative along `tangents`: (y, J v), v of the form of the primals.
+
+    Forward mode from reverse mode: the pullback u -> u^T J is linear, and its own pullback is v -> J v.
+
+    >>> import minigrad as mg
+    >>> mg.jvp(mg.sin, (0.0,), (2.0,))
+    (tensor(0.), tensor(2.))
+    """
+    if not (isinstance(primals, (tuple, list)) and isinstance(tangents, (tuple, list)) and len(primals) == len(tangents)):
+        raise TypeError("jvp: primals and tangents are tuples of the same length, one entry for each argument of f")
+    call = Call("jvp", f, tuple(primals), tuple(range(len(primals))), {})
+    us = [variable(np.ones_like(y._data), "jvp") for y in call.outputs]
+    with recording():
+        pulled, _ = flatten(call.gradients(*inner(call.outputs, us, "jvp"), create_graph=True))
+        along = inner(pulled, tuple(tangents), "jvp")
+        _, rebuild = flatten(call.value)
+        derivative = rebuild(iter(pull(*along, us)))
+    return call.close(), derivative
+
+
+def jacobian(f: Callable, argnums: int | tuple[int, ...] = 0) -> Callable:
+    """The function that returns the Jacobian of `f` by argument `argnums`: shape y.shape + x.shape, a backward walk a row.
+
+    For nests: a nest like f's value, of nests like the argument.
+
+    >>> import minigrad as mg
+    >>> mg.jacobian(lambda x: x**2)(mg.tensor([1.0, 2.0]))
+    tensor([[2., 0.],
+            [0., 4.]])
+    """
+
+    @functools.wraps(f)
+    def with_jacobian(*args, **kwargs):
+        call = Call("jacobian", f, args, argnums, kwargs)
+        rows = [jacobian_of(call, y) for y in call.outputs]
+        _, rebuild = flatten(call.value)
+        call.close()
+        return rebuild(iter(rows))
+
+    return with_jacobian
+
+
+def jacobian_of(call: Call, y: Tensor) -> Any:
+    """The Jacobian of one output, as a nest like the arguments."""
+    from . import ops
+
+    seeds = np.eye(y.size, dtype=y.dtype if y.dtype != object else int).reshape(y.size, *y.shape)
+    with recording():
+        rows = [flatten(call.gradients(y, Tensor(seed)))[0] for seed in seeds]
+        blocks = [
+            ops.reshape(ops.stack([row[i] for row in rows]), y.shape + x.shape) if rows else Tensor(np.zeros(y.shape + x.shape, x.dtype))
+            for i, x in enumerate(call.variables)
+        ]
+    return call.rebuild(iter(blocks))
+
+
+def hessian(f: Callable, argnums: int | tuple[int, ...] = 0) -> Callable:
+    """The function that returns the matrix of second derivatives of a scalar `f`: shape x.shape + x.shape.
+
+    >>> import minigrad as mg
+    >>> mg.hessian(lambda x: x[0] * x[1] ** 2)(mg.tensor([1.0, 2.0]))
+    tensor([[0., 4.],
+            [4., 2.]])
+    """
+    return jacobian(grad(f, argnums), argnums)
+
+
+def hvp(f: Callable, x: Any, v: Any) -> Any:
+    """The Hessian of a scalar `f` at `x` times `v` (both of x's form), without building the Hessian.
+
+    The gradient of the inner product of f's gradient with v (Pearlmutter, "Fast exact multiplication by the Hessian",
+    Neural Computation 6, 1994).
+
+    >>> import minigrad as mg
+    >>> mg.hvp(lambda x: x[0] * x[1] ** 2, mg.tensor([1.0, 2.0]), mg.tensor([1.0, 0.0]))
+    tensor([0., 4.])
+    """
+    _, pullback = vjp(grad(f), x)
+    return pullback(v)[0]

@@ -1,0 +1,195 @@
+"""The op card: everything the library knows of one operation, in one place.
+
+    forward   the values, by NumPy on plain arrays
+    vjp       one gradient rule per input: `lambda g, y, x, ...: ...`, with g the gradient of the output y
+    sympy     the formula: the name of a SymPy function, or the text of a lambda in SymPy's words ("x: log(1 + x)"; text,
+              so that SymPy is loaded by those only who read formulas); other than elementwise ops, a function on arrays
+    domain    where the tests and proofs sample each input of an elementwise op
+    cases     what they run any other op on: shapes of the inputs, and parameters
+
+A rule is NumPy code, or uses other ops. The backward walk calls it with plain arrays, with Tensors (then the gradient
+is a graph again, and can be differentiated) or with arrays of symbols (then it writes the formula of the
+gradient), and the rule never says which: NumPy's own dispatch finds the right reading.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from ..tensor import EXPOSED, NO_PARAMS, PLAIN, READY, RECORD, Tensor, mode, operand, tick
+
+CARDS: dict[str, Op] = {}  # every op by its name
+NUMPY: dict[Any, Callable] = {}  # NumPy's functions, and ours in their place
+
+_new = Tensor.__new__
+
+
+class Op:
+    """A card that can be called, on tensors, arrays and numbers alike; the result is a Tensor."""
+
+    def __init__(
+        self, name: str, forward: Callable, vjp: Any, *, sympy: Any = None, domain: Any = None, cases: Any = None,
+        arity: int | None = 1, defaults: dict[str, Any] | None = None, kinks: tuple = (), note: str = "",
+    ) -> None:  # fmt: skip
+        self.name, self.forward, self.sympy, self.domain, self.cases = name, forward, sympy, domain, cases
+        self.kinks, self.note = kinks, note  # where the slope jumps, and which one is taken there
+        self.vjp = (vjp,) if callable(vjp) else vjp
+        self.arity = arity  # how many inputs; None for any number
+        self.defaults = defaults or {}  # the parameters, which no gradient flows into
+        CARDS[name] = self
+
+    def __call__(self, *inputs: Any, **params: Any) -> Any:
+        if self.defaults:
+            if self.arity is not None and len(inputs) > self.arity:  # parameters given by position, as NumPy allows
+                params.update(zip(self.defaults, inputs[self.arity :], strict=False))
+                inputs = inputs[: self.arity]
+            params = {**self.defaults, **params}
+        try:
+            y = self.forward(*[x._data if type(x) is Tensor else x if type(x) in READY else operand(x) for x in inputs], **params)
+        except Exception as error:
+            explain(self, inputs, params, error)
+            raise
+        now = mode.now
+        if now is PLAIN:
+            return y
+        out = _new(Tensor)
+        out._data = y
+        out._changed = 0
+        out._grad = out.name = None
+        out._keep = False
+        if now is RECORD:
+            recorded = False
+            for x in inputs:
+                if type(x) is Tensor:
+                    if x.requires_grad:
+                        recorded = True
+                    if x._changed == EXPOSED:
+                        x._settle()
+            if recorded:
+                out.requires_grad = True
+                out._op, out._inputs, out._params, out._born = self, inputs, params, tick()
+                return out
+        out.requires_grad = False
+        out._op, out._inputs, out._params, out._born = None, (), NO_PARAMS, 0
+        return out
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}>"
+
+
+def explain(op: Op, inputs: tuple, params: dict[str, Any], error: Exception) -> None:
+    """Raise the sentence that says what is wrong with a call, where there is one."""
+    if not isinstance(error, (ValueError, TypeError, IndexError)) or getattr(error, "explained", False):
+        return
+    shapes = ", ".join(describe_input(x) for x in inputs)
+    given = "".join(f", {k}={v!r}" for k, v in params.items() if v is not op.defaults.get(k))
+    explained = type(error) if type(error) in (ValueError, TypeError, IndexError) else ValueError
+    sentence = explained(f"{op.name}({shapes}{given}): {error}")
+    sentence.explained = True  # type: ignore[attr-defined]
+    raise sentence from None
+
+
+def describe_input(x: Any) -> str:
+    if isinstance(x, Tensor):
+        return f"{x.name or 'tensor'} {x.shape}"
+    shape = getattr(x, "shape", None)
+    return f"array {shape}" if shape is not None else str(x)[:40]
+
+
+class each:
+    """The rules of an op with any number of inputs, from one rule that is told which input it is for."""
+
+    def __init__(self, rule: Callable) -> None:
+        self.rule = rule
+
+    def __iter__(self) -> Iterator[Callable]:
+        return (functools.partial(self.rule, i) for i in itertools.count())
+
+
+def parameters(forward: Callable) -> dict[str, Any]:
+    """The parameters of a forward function, which follow its inputs and have defaults."""
+    if isinstance(forward, np.ufunc) or forward is np.where:
+        return {}
+    return {p.name: p.default for p in inspect.signature(forward).parameters.values() if p.default is not p.empty}
+
+
+def op(vjp: Any, *, arity: int | None = 1, numpy: Any = None, **fields: Any) -> Callable[[Callable], Any]:
+    """Decorator: make a card whose forward is the decorated function (its parameters after the inputs have defaults)."""
+
+    def make(forward: Callable) -> Op:
+        card = Op(forward.__name__.strip("_"), forward, vjp, arity=arity, defaults=parameters(forward), **fields)
+        functools.update_wrapper(card, forward)
+        if card.sympy is not None:
+            card.forward = reads_symbols(card, forward)
+        if numpy is not None:
+            NUMPY[numpy] = card
+        return card
+
+    return make
+
+
+def composite(numpy: Any = None) -> Callable[[Callable], Callable]:
+    """Decorator: a function composed of ops, so without a card; it stands in for `numpy` on tensors."""
+
+    def register(function: Callable) -> Callable:
+        if numpy is not None:
+            NUMPY[numpy] = function
+        return function
+
+    return register
+
+
+# ---- elementwise ops: their inputs broadcast, so their gradients are summed back -----------------------------------
+
+
+def elementwise(name: str, forward: Callable, *, vjp: Any, sympy: Any, domain: Any, numpy: Any = None, **fields: Any) -> Op:
+    """A card for an op that maps each element. `numpy` is the ufunc it stands for, if `forward` is not that itself."""
+    rules = (vjp,) if callable(vjp) else vjp
+    arity = len(rules)
+    fields.setdefault("defaults", parameters(forward))
+    if arity > 1:
+        rules = tuple(None if rule is None else unbroadcasting(rule, i) for i, rule in enumerate(rules))
+    is_ufunc = isinstance(forward, np.ufunc)
+    card = Op(name, forward, rules, sympy=sympy, domain=domain, arity=arity, **fields)
+    if not is_ufunc:
+        card.forward = reads_symbols(card, forward)
+    card.__doc__ = f"Elementwise {name}."
+    for function in (numpy, forward if is_ufunc else None):
+        if function is not None:
+            NUMPY[function] = card
+    return card
+
+
+def unbroadcasting(rule: Callable, i: int) -> Callable:
+    """The rule for input i with its result summed to the shape of that input."""
+
+    def summed(g, y, *inputs, **params):
+        gx, x = rule(g, y, *inputs, **params), inputs[i]
+        return gx if gx.shape == x.shape else unbroadcast(gx, x.shape)
+
+    return summed
+
+
+def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
+    """Sum `g` over the axes along which an array of this shape was broadcast to g's."""
+    extra = g.ndim - len(shape)
+    axes = tuple(range(extra)) + tuple(i + extra for i, n in enumerate(shape) if n == 1 != g.shape[i + extra])
+    return np.add.reduce(g, axis=axes).reshape(shape)
+
+
+def reads_symbols(card: Op, forward: Callable) -> Callable:
+    """`forward`, but for arrays of symbols their own reading of the card (ufuncs find it without this)."""
+
+    def read(*inputs, **params):
+        for x in inputs:
+            if hasattr(x, "read_card"):
+                return x.read_card(card, inputs, params)
+        return forward(*inputs, **params)
+
+    return read

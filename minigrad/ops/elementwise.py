@@ -1,0 +1,214 @@
+"""Elementwise ops: arithmetic, exponentials, trigonometry, comparisons' kin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..tensor import Tensor
+from .card import NUMPY, elementwise, op
+
+# ---- arithmetic ----------------------------------------------------------------------------------------------------
+
+add = elementwise("add", np.add,
+    vjp=(lambda g, y, a, b: g,
+         lambda g, y, a, b: g),
+    sympy="a, b: a + b", domain=[(-3, 3), (-3, 3)])
+
+subtract = elementwise("subtract", np.subtract,
+    vjp=(lambda g, y, a, b: g,
+         lambda g, y, a, b: -g),
+    sympy="a, b: a - b", domain=[(-3, 3), (-3, 3)])
+
+multiply = elementwise("multiply", np.multiply,
+    vjp=(lambda g, y, a, b: g * b,
+         lambda g, y, a, b: g * a),
+    sympy="a, b: a * b", domain=[(-3, 3), (-3, 3)])
+
+divide = elementwise("divide", np.divide,
+    vjp=(lambda g, y, a, b: g / b,
+         lambda g, y, a, b: -g * y / b),
+    sympy="a, b: a / b", domain=[(-3, 3), (0.5, 3)])
+
+negative = elementwise("negative", np.negative,
+    vjp=lambda g, y, x: -g,
+    sympy="x: -x", domain=(-3, 3))
+
+square = elementwise("square", np.square,
+    vjp=lambda g, y, x: g * (2 * x),
+    sympy="x: x**2", domain=(-3, 3))
+
+sqrt = elementwise("sqrt", np.sqrt,
+    vjp=lambda g, y, x: g / (2 * y),
+    sympy="sqrt", domain=(0.1, 4))
+
+reciprocal = elementwise("reciprocal", np.reciprocal,
+    vjp=lambda g, y, x: -g * y * y,
+    sympy="x: 1 / x", domain=(0.3, 3))
+
+abs = elementwise("abs", np.absolute,
+    vjp=lambda g, y, x: g * np.sign(x),
+    sympy="Abs", domain=(-3, 3), kinks=(0,), note="abs'(0) = 0")
+
+sign = elementwise("sign", np.sign,
+    vjp=lambda g, y, x: 0 * g,
+    sympy="sign", domain=(-3, 3), kinks=(0,), note="sign' = 0, at 0 too")
+
+
+def _power_by_base(g, y, x, b):
+    if type(b) in (int, float):  # the usual case, spared the arrays
+        return g * (b * x ** (b - 1)) if b else 0 * g * x
+    return g * b * x ** np.where(b == 0, 1, b - 1)  # x**0 is flat, at x = 0 too
+
+
+def _power_by_exponent(g, y, x, b):
+    flat = (x == 0) & (b >= 0)  # 0**b is 0 for every b > 0: no slope, and log(0) must not spoil it
+    return g * np.where(flat, 0, y * np.log(np.where(flat, 1, x)))
+
+
+power = elementwise("power", lambda x, b: x**b, numpy=np.power,
+    vjp=(_power_by_base, _power_by_exponent),
+    sympy="x, b: x**b", domain=[(0.3, 3), (-2, 2)], note="x**0 has slope 0 at x = 0")
+
+# ---- exponentials and logarithms -----------------------------------------------------------------------------------
+
+exp = elementwise("exp", np.exp,
+    vjp=lambda g, y, x: g * y,
+    sympy="exp", domain=(-3, 3))
+
+expm1 = elementwise("expm1", np.expm1,
+    vjp=lambda g, y, x: g * (y + 1),
+    sympy="x: exp(x) - 1", domain=(-3, 3))
+
+log = elementwise("log", np.log,
+    vjp=lambda g, y, x: g / x,
+    sympy="log", domain=(0.1, 4))
+
+log1p = elementwise("log1p", np.log1p,
+    vjp=lambda g, y, x: g / (1 + x),
+    sympy="x: log(1 + x)", domain=(-0.9, 4))
+
+log2 = elementwise("log2", np.log2,
+    vjp=lambda g, y, x: g / (x * float(np.log(2))),
+    sympy="x: log(x) / log(2)", domain=(0.1, 4))
+
+log10 = elementwise("log10", np.log10,
+    vjp=lambda g, y, x: g / (x * float(np.log(10))),
+    sympy="x: log(x) / log(10)", domain=(0.1, 4))
+
+logaddexp = elementwise("logaddexp", np.logaddexp,
+    vjp=(lambda g, y, a, b: g * np.exp(a - y),
+         lambda g, y, a, b: g * np.exp(b - y)),
+    sympy="a, b: log(exp(a) + exp(b))", domain=[(-3, 3), (-3, 3)])
+
+# ---- trigonometry --------------------------------------------------------------------------------------------------
+
+sin = elementwise("sin", np.sin,
+    vjp=lambda g, y, x: g * np.cos(x),
+    sympy="sin", domain=(-3, 3))
+
+cos = elementwise("cos", np.cos,
+    vjp=lambda g, y, x: -g * np.sin(x),
+    sympy="cos", domain=(-3, 3))
+
+tan = elementwise("tan", np.tan,
+    vjp=lambda g, y, x: g * (1 + y * y),
+    sympy="tan", domain=(-1.4, 1.4))
+
+arctan = elementwise("arctan", np.arctan,
+    vjp=lambda g, y, x: g / (1 + x * x),
+    sympy="atan", domain=(-3, 3))
+
+sinh = elementwise("sinh", np.sinh,
+    vjp=lambda g, y, x: g * np.cosh(x),
+    sympy="sinh", domain=(-3, 3))
+
+cosh = elementwise("cosh", np.cosh,
+    vjp=lambda g, y, x: g * np.sinh(x),
+    sympy="cosh", domain=(-3, 3))
+
+tanh = elementwise("tanh", np.tanh,
+    vjp=lambda g, y, x: g * (1 - y * y),
+    sympy="tanh", domain=(-3, 3))
+
+# ---- choices: kinks follow torch -----------------------------------------------------------------------------------
+
+
+def _if_greater(g, a, b):
+    """The share of the gradient g that a gets for having been chosen over b: all, none or, in a tie, half."""
+    return np.where(a == b, g / 2, np.where(a > b, g, 0))
+
+
+maximum = elementwise("maximum", np.maximum,
+    vjp=(lambda g, y, a, b: _if_greater(g, a, b),
+         lambda g, y, a, b: _if_greater(g, b, a)),
+    sympy="Max", domain=[(-3, 3), (-3, 3)], note="a tie gives each half of the gradient")
+
+minimum = elementwise("minimum", np.minimum,
+    vjp=(lambda g, y, a, b: _if_greater(g, b, a),
+         lambda g, y, a, b: _if_greater(g, a, b)),
+    sympy="Min", domain=[(-3, 3), (-3, 3)], note="a tie gives each half of the gradient")
+
+where_ = elementwise("where", np.where,
+    vjp=(None,
+         lambda g, y, c, a, b: np.where(c, g, 0),
+         lambda g, y, c, a, b: np.where(c, 0, g)),
+    sympy="c, a, b: Piecewise((a, c), (b, True))", domain=["bool", (-3, 3), (-3, 3)])
+
+
+def where(condition: Any, x: Any = None, y: Any = None) -> Tensor:
+    """`x` where the condition holds, else `y`, elementwise; all three broadcast. No gradient flows to the condition.
+
+    The gradient is that of the chosen branch, but both are computed: an infinite slope in the branch that is
+    not chosen gives 0 * inf = nan, so make its input safe first, as in `where(x > 0, log(where(x > 0, x, 1)), 0)`.
+
+    >>> import minigrad as mg
+    >>> mg.where([True, False], 1.0, mg.tensor([2.0, 3.0]))
+    tensor([1., 3.])
+    """
+    if x is None or y is None:
+        raise TypeError("where: it takes a condition and two branches; np.nonzero(condition) gives indices")
+    return where_(condition, x, y)
+
+
+NUMPY[np.where] = where
+
+clip_ = elementwise("clip", lambda x, lo, hi: np.minimum(np.maximum(x, lo), hi),
+    vjp=(lambda g, y, x, lo, hi: np.where((x >= lo) & (x <= hi), g, 0),
+         lambda g, y, x, lo, hi: np.where((x < lo) & (lo <= hi), g, 0),
+         lambda g, y, x, lo, hi: np.where((x > hi) | (lo > hi), g, 0)),
+    sympy="x, lo, hi: Min(Max(x, lo), hi)", domain=[(-3, 3), (-1, -0.5), (0.5, 1)], note="at a bound the gradient passes")
+
+
+def clip(a: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None) -> Tensor:
+    """`a` limited to [a_min, a_max], elementwise; None is no limit. At a bound the gradient passes to `a`.
+
+    >>> import minigrad as mg
+    >>> mg.clip([-2.0, 0.5, 2.0], -1.0, 1.0)
+    tensor([-1. ,  0.5,  1. ])
+    """
+    lo, hi = (a_min if min is None else min), (a_max if max is None else max)
+    return clip_(a, -np.inf if lo is None else lo, np.inf if hi is None else hi)
+
+
+NUMPY[np.clip] = clip
+
+# ---- dtypes --------------------------------------------------------------------------------------------------------
+
+
+@op(vjp=lambda g, y, x: g)
+def identity(x):
+    """The same values as a result of its own."""
+    return x
+
+
+@op(vjp=lambda g, y, x, dtype: astype(g, x.dtype), cases=[([(2, 3)], {"dtype": np.float64})])
+def astype(x, dtype=np.float64):
+    """The values in another dtype; the gradient comes back in the dtype of x. To integers, no gradient flows.
+
+    >>> import minigrad as mg
+    >>> mg.tensor([1.5, 2.5]).astype(np.float32).dtype
+    dtype('float32')
+    """
+    return x if x.dtype == object else x.astype(dtype)

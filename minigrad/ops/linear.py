@@ -1,0 +1,246 @@
+"""Products: matmul, dot, outer, einsum, tensordot, and norms."""
+
+from __future__ import annotations
+
+import string
+from builtins import abs as builtin_abs
+from builtins import max as builtin_max
+from typing import Any
+
+import numpy as np
+
+from ..tensor import Tensor, as_tensor, plain
+from .card import composite, each, op, unbroadcast
+from .elementwise import abs, power
+from .reduce import max, min, root, sum
+from .shape import reshape, transpose
+
+
+def _matmul_by_a(g, y, a, b):
+    if a.ndim == b.ndim == 2:
+        return np.matmul(g, b.T)
+    if b.ndim == 1:
+        return unbroadcast(np.expand_dims(g, -1) * b, a.shape)
+    if a.ndim == 1:
+        return unbroadcast(np.matmul(np.expand_dims(g, -2), np.swapaxes(b, -1, -2)), (1, *a.shape)).reshape(a.shape)
+    return unbroadcast(np.matmul(g, np.swapaxes(b, -1, -2)), a.shape)
+
+
+def _matmul_by_b(g, y, a, b):
+    if a.ndim == b.ndim == 2:
+        return np.matmul(a.T, g)
+    if a.ndim == 1:
+        return unbroadcast(np.expand_dims(a, -1) * np.expand_dims(g, -2 if b.ndim > 1 else -1), b.shape + (1,) * (b.ndim == 1)).reshape(b.shape)
+    if b.ndim == 1:
+        return unbroadcast(np.matmul(np.swapaxes(a, -1, -2), np.expand_dims(g, -1)), (*b.shape, 1)).reshape(b.shape)
+    return unbroadcast(np.matmul(np.swapaxes(a, -1, -2), g), b.shape)
+
+
+@op(arity=2, numpy=np.matmul, vjp=(_matmul_by_a, _matmul_by_b),
+    cases=[([(2, 3), (3, 2)], {}), ([(3,), (3,)], {}), ([(3,), (3, 2)], {}), ([(2, 3), (3,)], {}), ([(2, 1, 2, 3), (2, 3, 1)], {}), ([(2,), (2, 2, 3)], {})])
+def matmul(a, b):
+    """The matrix product a @ b, with NumPy's rules for vectors and stacks of matrices.
+
+    >>> import minigrad as mg
+    >>> mg.matmul([[1.0, 2.0]], [[3.0], [4.0]])
+    tensor([[11.]])
+    """
+    try:
+        return np.matmul(a, b)
+    except ValueError:
+        raise ValueError(mismatch(np.shape(a), np.shape(b))) from None
+
+
+def mismatch(a: tuple[int, ...], b: tuple[int, ...]) -> str:
+    """Why matrices of these shapes have no product, and what would."""
+    if not a or not b:
+        return "a matrix product needs at least one axis on each side; * multiplies by a number"
+    inner = b[-2] if len(b) > 1 else b[0]
+    if a[-1] == inner:
+        return f"the leading axes {a[:-2]} and {b[:-2]} do not broadcast"
+    sentence = f"{a[-1]} and {inner} differ"
+    if len(b) > 1 and a[-1] == b[-1]:
+        sentence += f"; the second one transposed has shape {(*b[:-2], b[-1], b[-2])} and would fit"
+    elif len(a) > 1 and a[-2] == inner:
+        sentence += f"; the first one transposed has shape {(*a[:-2], a[-1], a[-2])} and would fit"
+    return sentence
+
+
+@op(arity=3, cases=[([(2, 3), (4, 3), (4,)], {}), ([(3,), (2, 3), (2,)], {}), ([(2, 1, 3), (2, 3), (2,)], {})],
+    vjp=(lambda g, y, x, w, b: np.matmul(g, w),
+         lambda g, y, x, w, b: np.matmul(rows(g).T, rows(x)),
+         lambda g, y, x, w, b: np.add.reduce(rows(g), axis=0)))
+def linear(x, w, b):
+    """x @ w.T + b: one op, since every network consists of it. w has shape (out, in)."""
+    try:
+        y = np.matmul(x, w.T)
+    except ValueError:
+        raise ValueError(f"the last axis of the input has {np.shape(x)[-1:]} elements, the weight takes {w.shape[1:]}") from None
+    y += b
+    return y
+
+
+def rows(x):
+    """x as a matrix, its last axis kept."""
+    return x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
+
+
+@composite(np.dot)
+def dot(a: Any, b: Any) -> Tensor:
+    """The inner product over the last axis of a and the last but one of b (its only one, for a vector).
+
+    >>> import minigrad as mg
+    >>> mg.dot([1.0, 2.0], [3.0, 4.0])
+    tensor(11.)
+    """
+    a, b = as_tensor(a), as_tensor(b)
+    if a.ndim == 0 or b.ndim == 0:
+        return a * b
+    if b.ndim <= 2:
+        return matmul(a, b)
+    return tensordot(a, b, ((-1,), (-2,)))
+
+
+@composite(np.outer)
+def outer(a: Any, b: Any) -> Tensor:
+    """The matrix of all products of an element of a with an element of b.
+
+    >>> import minigrad as mg
+    >>> mg.outer([1.0, 2.0], [3.0, 4.0])
+    tensor([[3., 4.],
+            [6., 8.]])
+    """
+    return reshape(a, (-1, 1)) * reshape(b, (1, -1))
+
+
+@composite(np.tensordot)
+def tensordot(a: Any, b: Any, axes: Any = 2) -> Tensor:
+    """The sum of products over pairs of axes: the last n of a with the first n of b, or (axes of a, axes of b).
+
+    >>> import minigrad as mg
+    >>> mg.tensordot(mg.ones((2, 3)), mg.ones((3, 4)), axes=1).shape
+    (2, 4)
+    """
+    a, b = as_tensor(a), as_tensor(b)
+    if isinstance(axes, int | np.integer):
+        over_a, over_b = list(range(a.ndim - axes, a.ndim)), list(range(axes))
+    else:
+        over_a, over_b = ([i % x.ndim for i in np.atleast_1d(ax).tolist()] for x, ax in zip((a, b), axes, strict=True))
+    lengths = [a.shape[i] for i in over_a]
+    if lengths != [b.shape[i] for i in over_b]:
+        raise ValueError(f"tensordot: axes {over_a} of {a.shape} and axes {over_b} of {b.shape} differ in length")
+    free_a, free_b = ([i for i in range(x.ndim) if i not in over] for x, over in ((a, over_a), (b, over_b)))
+    shape = [a.shape[i] for i in free_a] + [b.shape[i] for i in free_b]
+    n = int(np.prod(lengths, dtype=int))
+    left = reshape(transpose(a, tuple(free_a + over_a)), (int(np.prod([a.shape[i] for i in free_a], dtype=int)), n))
+    right = reshape(transpose(b, tuple(over_b + free_b)), (n, int(np.prod([b.shape[i] for i in free_b], dtype=int))))
+    return reshape(matmul(left, right), tuple(shape))
+
+
+# ---- einsum --------------------------------------------------------------------------------------------------------
+
+
+def _einsum_rule(i, g, y, *xs, subscripts):
+    terms, out = subscripts.split("->")
+    terms = terms.split(",")
+    others = [(t, x) for j, (t, x) in enumerate(zip(terms, xs, strict=True)) if j != i] + [(out, g)]
+    present = set("".join(t for t, _ in others))
+    # An index that only this input has was summed over: its gradient is the same all along that axis.
+    others += [(c, np.ones_like(xs[i], shape=(n,))) for c, n in zip(terms[i], xs[i].shape, strict=True) if c not in present]
+    back = f"{','.join(t for t, _ in others)}->{terms[i]}"
+    return unbroadcast(einsum_(*[x for _, x in others], subscripts=back), xs[i].shape)
+
+
+@op(arity=None, vjp=each(_einsum_rule),
+    cases=[([(2, 3), (3, 2)], {"subscripts": "ij,jk->ik"}), ([(2, 3)], {"subscripts": "ij->j"}), ([(2,), (2,), (2,)], {"subscripts": "i,i,i->i"})])
+def einsum_(*operands, subscripts=""):
+    return np.einsum(subscripts, *operands, optimize=len(operands) > 2)
+
+
+@composite(np.einsum)
+def einsum(subscripts: str, *operands: Any, optimize: Any = None) -> Tensor:
+    """Sums of products in Einstein's notation, as np.einsum's (with "..." and repeated indices).
+
+    >>> import minigrad as mg
+    >>> mg.einsum("ij,j->i", [[1.0, 2.0], [3.0, 4.0]], [1.0, 1.0])
+    tensor([3., 7.])
+    """
+    if not isinstance(subscripts, str):
+        raise TypeError('einsum: write the indices as text, as in einsum("ij,jk->ik", a, b)')
+    inputs = list(map(as_tensor, operands))
+    terms, out = _explicit(subscripts, [x.ndim for x in inputs])
+    unused = (c for c in string.ascii_letters if c not in "".join(terms))
+    eyes = []
+    for i, term in enumerate(terms):  # a repeated index is a product with the identity matrix: ii -> ij,ij
+        for k, c in enumerate(term):
+            if c in term[:k]:
+                fresh = next(unused)
+                terms[i] = terms[i][:k] + fresh + terms[i][k + 1 :]
+                eyes.append((c + fresh, np.eye(inputs[i].shape[k], dtype=inputs[i].dtype)))
+    every = [t for t, _ in eyes]
+    return einsum_(*inputs, *[e for _, e in eyes], subscripts=",".join(terms + every) + "->" + out)
+
+
+def _explicit(subscripts: str, ndims: list[int]) -> tuple[list[str], str]:
+    """The index letters of each input and of the output, with "..." written out."""
+    left, arrow, out = subscripts.replace(" ", "").partition("->")
+    terms = left.split(",")
+    if len(terms) != len(ndims):
+        raise ValueError(f'einsum: "{subscripts}" has {len(terms)} inputs, and {len(ndims)} were given')
+    letters = [c for c in string.ascii_letters if c not in left][::-1]
+    longest = builtin_max([n - len(t) + 3 for t, n in zip(terms, ndims, strict=True) if "..." in t], default=0)
+    dots = "".join(letters[:longest])
+    named = sorted(c for c in set(left) if c.isalpha() and left.count(c) == 1)
+    for i, (t, n) in enumerate(zip(terms, ndims, strict=True)):
+        hidden = n - len(t) + 3 if "..." in t else 0
+        terms[i] = t.replace("...", dots[len(dots) - hidden :])
+        if len(terms[i]) != n or not all(c.isalpha() for c in terms[i]):
+            raise ValueError(f'einsum: "{t}" in "{subscripts}" does not name the {n} axes of input {i}')
+    out = out.replace("...", dots) if arrow else dots + "".join(named)
+    return terms, out
+
+
+# ---- norms ---------------------------------------------------------------------------------------------------------
+
+
+@composite(np.linalg.norm)
+def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """The norm of vectors or matrices, as np.linalg.norm's; the gradient of a 2-norm at 0 is 0.
+
+    For a vector `ord` is any number, inf or -inf; for a matrix None, "fro", 1, -1, inf or -inf. Raises ValueError for
+    the norms of a matrix that need its singular values.
+
+    >>> import minigrad as mg
+    >>> mg.norm([3.0, 4.0])
+    tensor(5.)
+    """
+    x = as_tensor(x)
+    if axis is None and (ord is None or x.ndim == 1):
+        axes = tuple(range(x.ndim))
+    else:
+        axis = tuple(range(x.ndim)) if axis is None else axis
+        axes = tuple(i % x.ndim for i in ((axis,) if isinstance(axis, int | np.integer) else axis))
+    if len(axes) == 1 or ord in (None, "fro"):
+        return _vector_norm(x, 2 if ord in (None, "fro") else ord, axes, keepdims)
+    if len(axes) != 2:
+        raise ValueError(f"norm: ord={ord!r} over the {len(axes)} axes {axes}; a norm is over one axis or two")
+    if ord not in (1, -1, np.inf, -np.inf):
+        raise ValueError(f'norm: ord={ord!r} of a matrix needs its singular values; None, "fro", 1, -1, inf and -inf are here')
+    along, across = axes if builtin_abs(ord) == 1 else axes[::-1]
+    sums = sum(abs(x), axis=along, keepdims=True)
+    y = (max if ord > 0 else min)(sums, axis=across, keepdims=True)
+    return y if keepdims else reshape(y, tuple(n for i, n in enumerate(x.shape) if i not in axes))
+
+
+def _vector_norm(x, ord, axis, keepdims):
+    if ord == 2:
+        return root(sum(x * x, axis=axis, keepdims=keepdims))
+    if ord in (np.inf, -np.inf):
+        return (max if ord > 0 else min)(abs(x), axis=axis, keepdims=keepdims)
+    if ord == 1:
+        return sum(abs(x), axis=axis, keepdims=keepdims)
+    if ord == 0:
+        return sum((plain(x) != 0).astype(x.dtype), axis=axis, keepdims=keepdims)
+    if isinstance(ord, str):
+        raise ValueError(f"norm: ord={ord!r} is for matrices; a vector's is a number, as in ord=1")
+    return power(sum(power(abs(x), ord), axis=axis, keepdims=keepdims), 1 / ord)

@@ -1,0 +1,189 @@
+"""Reductions: sums, means, extrema and what is built of them. `axis` is None (all axes), one axis or several."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..tensor import Tensor, as_tensor
+from .card import composite, elementwise, op
+from .elementwise import square
+from .shape import broadcast_to, concatenate, flip, moveaxis, reshape
+
+AXES = [([(2, 3)], {}), ([(2, 3)], {"axis": 1}), ([(3, 2)], {"axis": 0, "keepdims": True})]
+
+
+def spread(g, x, axis, keepdims):
+    """The gradient (or value) of a reduction, put back along the axes of x that were reduced."""
+    if axis is not None and not keepdims:
+        g = g.reshape(kept(x, axis))
+    return broadcast_to(g, x.shape)
+
+
+def kept(x, axis):
+    """The shape of a reduction of x with keepdims."""
+    axes = {i % x.ndim for i in ((axis,) if isinstance(axis, int | np.integer) else axis)}
+    return tuple(1 if i in axes else n for i, n in enumerate(x.shape))
+
+
+def count(x, axis):
+    """How many elements of x are reduced into one."""
+    if axis is None:
+        return x.size
+    n = 1
+    for i in (axis,) if isinstance(axis, int | np.integer) else axis:
+        n *= x.shape[i]
+    return n
+
+
+@op(numpy=np.sum, cases=AXES,
+    vjp=lambda g, y, x, axis, keepdims: spread(g, x, axis, keepdims))
+def sum(x, axis=None, keepdims=False):
+    """The sum over the axes.
+
+    >>> import minigrad as mg
+    >>> mg.sum([[1.0, 2.0], [3.0, 4.0]], axis=0)
+    tensor([4., 6.])
+    """
+    return np.add.reduce(x, axis=axis, keepdims=keepdims)
+
+
+@op(numpy=np.mean, cases=AXES,
+    vjp=lambda g, y, x, axis, keepdims: spread(g / count(x, axis), x, axis, keepdims))
+def mean(x, axis=None, keepdims=False):
+    """The mean over the axes (nan for no elements).
+
+    >>> import minigrad as mg
+    >>> mg.mean([1.0, 2.0, 6.0])
+    tensor(3.)
+    """
+    return np.true_divide(np.add.reduce(x, axis=axis, keepdims=keepdims), count(x, axis))
+
+
+def _by_choice(g, y, x, axis, keepdims):
+    chosen = x == spread(y, x, axis, keepdims)
+    ties = spread(np.add.reduce(1 * chosen, axis=axis, keepdims=keepdims), x, axis, keepdims)
+    return np.where(chosen, spread(g, x, axis, keepdims) / ties, 0)
+
+
+@op(numpy=np.max, cases=AXES, vjp=_by_choice, note="equal maxima share the gradient evenly")
+def max(x, axis=None, keepdims=False):
+    """The largest element over the axes; equal ones share the gradient evenly. Raises ValueError for no elements.
+
+    >>> import minigrad as mg
+    >>> x = mg.tensor([1.0, 3.0, 3.0], requires_grad=True)
+    >>> mg.max(x).backward()
+    >>> x.grad
+    tensor([0. , 0.5, 0.5])
+    """
+    return np.maximum.reduce(x, axis=axis, keepdims=keepdims)
+
+
+@op(numpy=np.min, cases=AXES, vjp=_by_choice, note="equal minima share the gradient evenly")
+def min(x, axis=None, keepdims=False):
+    """The smallest element over the axes; equal ones share the gradient evenly. Raises ValueError for no elements.
+
+    >>> import minigrad as mg
+    >>> mg.min([[1.0, 2.0], [0.0, 4.0]], axis=1)
+    tensor([1., 0.])
+    """
+    return np.minimum.reduce(x, axis=axis, keepdims=keepdims)
+
+
+def _product_of_the_others(g, y, x, axis, keepdims):
+    """y / x, but exact where x has zeros: the product of what comes before each element and what comes after."""
+    axes = tuple(range(x.ndim)) if axis is None else (axis,) if isinstance(axis, int | np.integer) else tuple(axis)
+    axes = tuple(i % x.ndim for i in axes)
+    if x.size == 0:
+        return 0 * x
+    moved = moveaxis(x, axes, tuple(range(len(axes))))
+    rows = reshape(moved, (-1, *moved.shape[len(axes) :]))
+    others = products_before(rows) * flip(products_before(flip(rows, 0)), 0)
+    return spread(g, x, axis, keepdims) * moveaxis(reshape(others, moved.shape), tuple(range(len(axes))), axes)
+
+
+def products_before(x):
+    """Along axis 0, the product of the elements before each, by doubling: log2(n) multiplications of the array."""
+    ones = np.ones_like(x)
+    y, step = concatenate([ones[:1], x[:-1]], 0), 1
+    while step < len(x):
+        y, step = y * concatenate([ones[:step], y[:-step]], 0), 2 * step
+    return y
+
+
+@op(numpy=np.prod, cases=AXES, vjp=_product_of_the_others, note="exact where elements are zero")
+def prod(x, axis=None, keepdims=False):
+    """The product over the axes; gradients of every order are exact where elements are zero.
+
+    >>> import minigrad as mg
+    >>> mg.grad(mg.prod)(mg.tensor([2.0, 0.0, 3.0]))
+    tensor([0., 6., 0.])
+    """
+    return np.multiply.reduce(x, axis=axis, keepdims=keepdims)
+
+
+@op(numpy=np.cumsum, cases=[([(2, 3)], {}), ([(2, 3)], {"axis": 1})],
+    vjp=lambda g, y, x, axis: flip(cumsum(flip(g, axis or 0), axis or 0), axis or 0).reshape(x.shape))
+def cumsum(x, axis=None):
+    """The running sum along an axis (of the flattened array, for None).
+
+    >>> import minigrad as mg
+    >>> mg.cumsum([1.0, 2.0, 3.0])
+    tensor([1., 3., 6.])
+    """
+    return np.cumsum(x, axis=axis)
+
+
+def _logsumexp(x, axis, keepdims):
+    return np.log(np.sum(np.exp(x), axis=axis, keepdims=keepdims))
+
+
+@op(cases=AXES, sympy=_logsumexp,
+    vjp=lambda g, y, x, axis, keepdims: spread(g, x, axis, keepdims) * softmax_weights(x, spread(y, x, axis, keepdims)))
+def logsumexp(x, axis=None, keepdims=False):
+    """log(sum(exp(x))) over the axes, without overflow.
+
+    >>> import minigrad as mg
+    >>> mg.logsumexp([1000.0, 1000.0])
+    tensor(1000.69314718)
+    """
+    shift = np.maximum.reduce(x, axis=axis, keepdims=True)
+    shift = np.where(np.isfinite(shift), shift, 0)
+    y = np.log(np.add.reduce(np.exp(x - shift), axis=axis, keepdims=True)) + shift
+    return y if keepdims else y.reshape(np.add.reduce(x, axis=axis).shape)
+
+
+def softmax_weights(x, y):
+    """exp(x - y), where y = logsumexp(x); 0 where all are -inf, as in a row that is masked out."""
+    return np.exp(x - np.where(y == -np.inf, 0, y))
+
+
+# The root of a sum of squares has a kink where the sum is 0; the slope taken there is 0.
+root = elementwise("root", lambda x: np.sqrt(x),
+    vjp=lambda g, y, x: g / (2 * np.where(y == 0, np.inf, y)),
+    sympy="sqrt", domain=(0.1, 4), note="root'(0) = 0: norm(0) and std(constant) have gradient 0")
+
+
+@composite(np.var)
+def var(x: Any, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
+    """The variance over the axes: mean((x - mean(x))^2), with `ddof` taken off the count.
+
+    >>> import minigrad as mg
+    >>> mg.var([1.0, 2.0, 3.0])
+    tensor(0.66666667)
+    """
+    x = as_tensor(x)
+    n = count(x, axis)
+    return sum(square(x - mean(x, axis=axis, keepdims=True)), axis=axis, keepdims=keepdims) / (n - ddof)
+
+
+@composite(np.std)
+def std(x: Any, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
+    """The standard deviation over the axes, sqrt(var(x)); its gradient is 0 where all elements are equal.
+
+    >>> import minigrad as mg
+    >>> mg.std([1.0, 3.0])
+    tensor(1.)
+    """
+    return root(var(x, axis=axis, ddof=ddof, keepdims=keepdims))
