@@ -17,6 +17,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from . import random
+from .names import known
+
 Array = np.ndarray
 Seed = int | np.random.Generator
 
@@ -189,10 +192,9 @@ def mnist(path: str | Path, part: str = "train", dtype: Any = np.float64) -> Dat
     its header says. Format: LeCun, Cortes, Burges, "The MNIST database of handwritten digits", 1998.
     """
     prefixes = {"train": "train", "test": "t10k"}
-    if part not in prefixes:
-        raise ValueError(f"mnist: part={part!r} is unknown; it is 'train' or 'test'")
-    images_file = _find_idx(Path(path), f"{prefixes[part]}-images", "idx3-ubyte")
-    labels_file = _find_idx(Path(path), f"{prefixes[part]}-labels", "idx1-ubyte")
+    prefix = prefixes[known("part", part, prefixes)]
+    images_file = _find_idx(Path(path), f"{prefix}-images", "idx3-ubyte")
+    labels_file = _find_idx(Path(path), f"{prefix}-labels", "idx1-ubyte")
     images, labels = _read_idx(images_file, ndim=3), _read_idx(labels_file, ndim=1)
     if len(images) != len(labels):
         raise ValueError(f"mnist: {images_file} holds {len(images)} images, but {labels_file} {len(labels)} labels")
@@ -281,7 +283,7 @@ def _deal_by_class(order: Array, y: Array, held_out: int) -> Array:
 
 
 class Scaler(NamedTuple):
-    """The mean and scale of each feature; called on data, it standardises them, and `inverse` undoes it."""
+    """The mean of each feature, and the scale of each or of all; called on data, it standardises them, and `inverse` undoes it."""
 
     mean: Array
     scale: Array
@@ -293,11 +295,13 @@ class Scaler(NamedTuple):
         return z * self.scale + self.mean
 
 
-def standardise(train: Array, *others: Array) -> tuple[Any, ...]:
+def standardise(train: Array, *others: Array, one_scale: bool = False) -> tuple[Any, ...]:
     """Every feature at mean 0 and standard deviation 1: `x, x_test, scaler = standardise(x, x_test)`.
 
     Mean and scale are those of `train` (n, features) alone, so that nothing of the test data leaks into training; the
-    scaler that comes last keeps them for data yet to come. A feature that is constant in `train` becomes 0.
+    scaler that comes last keeps them for data yet to come. A feature that is constant in `train` becomes 0. With
+    `one_scale` all features are divided by the same number: right for pixels, where one that is nearly always empty
+    would otherwise be blown up to the size of the others. Raises ValueError where `train` has no samples.
 
     >>> x, x_test, scaler = mg.data.standardise(np.array([[1., 5.], [3., 5.]]), np.array([[4., 5.]]))
     >>> x, x_test
@@ -310,7 +314,7 @@ def standardise(train: Array, *others: Array) -> tuple[Any, ...]:
     # The mean of a constant column may differ from the constant in its last digit, which the division would blow up.
     constant = train.min(axis=0) == train.max(axis=0)
     mean = np.where(constant, train[0], train.mean(axis=0))
-    scale = np.sqrt(np.mean((train - mean) ** 2, axis=0))
+    scale = np.sqrt(np.mean((train - mean) ** 2, axis=None if one_scale else 0))
     scaler = Scaler(mean, np.where(scale == 0, np.ones_like(scale), scale))
     return *(scaler(x) for x in (train, *others)), scaler
 
@@ -331,15 +335,10 @@ def batches(
     size = n if batch_size is None else operator.index(batch_size)
     if batch_size is not None and size < 1:
         raise ValueError(f"batches: batch_size={batch_size} is less than 1; None makes one batch of everything")
-    order = _generator(seed).permutation(n) if shuffle else np.arange(n)
+    rng = random.generator() if seed is None else np.random.default_rng(seed)
+    order = rng.permutation(n) if shuffle else np.arange(n)
     rows = (order[start : start + size] for start in range(0, n, size or 1))
     return ((x[chosen], y[chosen]) for chosen in rows)
-
-
-def _generator(seed: Seed | None) -> np.random.Generator:
-    from minigrad import random
-
-    return random.generator() if seed is None else np.random.default_rng(seed)
 
 
 def _same_length(function: str, x: Array, y: Array) -> int:

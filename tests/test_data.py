@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+import minigrad as mg
 from minigrad import data
 
 MADE = [data.moons, data.circles, data.spirals, data.xor]
@@ -180,7 +181,7 @@ def test_mnist_says_which_file_is_missing(folder):
         data.mnist(folder / "nowhere")
     with pytest.raises(FileNotFoundError, match=rf"^mnist: {folder} holds no t10k-images-idx3-ubyte \(nor "):
         data.mnist(folder, part="test")
-    with pytest.raises(ValueError, match="part='valid' is unknown; it is 'train' or 'test'"):
+    with pytest.raises(ValueError, match="unknown part 'valid': Known are train, test"):
         data.mnist(folder, part="valid")
 
 
@@ -259,6 +260,13 @@ def test_standardise_learns_from_the_training_part_alone():
     assert (scaler.mean, scaler.scale, z_test) == (1, 1, 9)
 
 
+def test_one_scale_keeps_the_proportions_of_the_features():
+    z, z_test, _ = data.standardise(np.array([[0.0, 0.0], [4.0, 2.0]]), np.array([[6.0, 1.0]]), one_scale=True)
+    assert np.mean(z**2) == pytest.approx(1)
+    np.testing.assert_allclose(z, np.array([[-2, -1], [2, 1]]) / np.sqrt(2.5))
+    np.testing.assert_allclose(z_test, np.array([[4, 0]]) / np.sqrt(2.5))
+
+
 def test_standardise_keeps_float32():
     z, scaler = data.standardise(np.array([[1, 2], [3, 2]], np.float32))
     assert z.dtype == scaler.mean.dtype == scaler.scale.dtype == np.float32
@@ -296,8 +304,6 @@ def test_batches_keep_the_order_or_shuffle_it_by_the_seed():
 
 
 def test_batches_take_the_global_seed():
-    import minigrad as mg
-
     x = np.arange(100)
     orders = []
     for seed in (5, 5, 6):
