@@ -235,14 +235,20 @@ class Call:
         with recording():
             return self.rebuild(iter(pull(y, seed, self.variables, create_graph)))
 
-    def close(self) -> Any:
-        """End the variables' life as variables; returns the function's value."""
+    def open_ended(self) -> bool:
+        """Whether the outputs depend on other variables than those of this call."""
         wanted = frozenset(self.variables)
-        keep = any(y.requires_grad and open_ended(below(y, wanted), wanted) for y in self.outputs)
+        return any(y.requires_grad and open_ended(below(y, wanted), wanted) for y in self.outputs)
+
+    def result(self) -> Any:
+        """The function's value, cut off from the variables of this call."""
+        return self.value if self.open_ended() else map_nest(Tensor.detach, self.value)
+
+    def close(self) -> None:
+        """End the variables' life as variables: what is differentiated later takes them for constants."""
         for x in self.variables:
             if x._op is None:
                 x.requires_grad = False
-        return self.value if keep else map_nest(Tensor.detach, self.value)
 
 
 def value_and_grad(f: Callable, argnums: int | tuple[int, ...] = 0) -> Callable:
@@ -263,8 +269,9 @@ def value_and_grad(f: Callable, argnums: int | tuple[int, ...] = 0) -> Callable:
         if not isinstance(call.value, Tensor) or call.value.size != 1:
             shape = getattr(call.value, "shape", type(call.value).__name__)
             raise ValueError(f"grad: the function must return one number, and it returned {shape}; use mg.jacobian, or reduce it")
-        gradient = call.gradients(call.value)
-        return call.close(), gradient
+        gradient, value = call.gradients(call.value), call.result()
+        call.close()
+        return value, gradient
 
     return with_gradient
 
@@ -303,9 +310,7 @@ def vjp(f: Callable, *args: Any) -> tuple[Any, Callable]:
         with recording():
             return call.gradients(*inner(call.outputs, v, "vjp"))
 
-    wanted = frozenset(call.variables)
-    keep = any(y.requires_grad and open_ended(below(y, wanted), wanted) for y in call.outputs)
-    return (call.value if keep else map_nest(Tensor.detach, call.value)), pullback
+    return call.result(), pullback
 
 
 def inner(outputs: list[Tensor], v: Any, what: str) -> tuple[Tensor, Any]:
@@ -334,12 +339,14 @@ def jvp(f: Callable, primals: tuple, tangents: tuple) -> tuple[Any, Any]:
         raise TypeError("jvp: primals and tangents are tuples of the same length, one entry for each argument of f")
     call = Call("jvp", f, tuple(primals), tuple(range(len(primals))), {})
     us = [variable(np.ones_like(y._data), "jvp") for y in call.outputs]
+    create_graph = call.open_ended() or any(isinstance(v, Tensor) and v.requires_grad for v in flatten(tangents)[0])
     with recording():
         pulled, _ = flatten(call.gradients(*inner(call.outputs, us, "jvp"), create_graph=True))
-        along = inner(pulled, tuple(tangents), "jvp")
-        _, rebuild = flatten(call.value)
-        derivative = rebuild(iter(pull(*along, us)))
-    return call.close(), derivative
+        along = inner(pulled, tangents, "jvp")
+        derivative = flatten(call.value)[1](iter(pull(*along, us, create_graph)))
+    value = call.result()
+    call.close()
+    return value, derivative
 
 
 def jacobian(f: Callable, argnums: int | tuple[int, ...] = 0) -> Callable:

@@ -68,7 +68,7 @@ def boundary(scores: Callable[[Array], Array], x: Array, y: Array, classes: Sequ
     colours = [f"C{label}" for label in range(len(classes))]
     axis.contourf(across, up, winner, levels=np.arange(len(classes) + 1) - 0.5, colors=colours, alpha=0.25)
     for label, (name, colour) in enumerate(zip(classes, colours, strict=True)):
-        axis.scatter(*x[y == label].T, s=12, color=colour, label=name)
+        axis.scatter(x[y == label, 0], x[y == label, 1], s=12, color=colour, label=name)
     axis.set(xlabel="x", ylabel="y")
     axis.legend()
     return figure

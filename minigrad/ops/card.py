@@ -18,6 +18,7 @@ import functools
 import inspect
 import itertools
 from collections.abc import Callable, Iterator
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -75,6 +76,8 @@ class Op:
                 out.requires_grad = True
                 out._op, out._inputs, out._params, out._born = self, inputs, params, tick()
                 return out
+        if type(y) in (float, int, bool):
+            out._data = np.asarray(y)
         out.requires_grad = False
         out._op, out._inputs, out._params, out._born = None, (), NO_PARAMS, 0
         return out
@@ -114,7 +117,7 @@ class each:
 
 def parameters(forward: Callable) -> dict[str, Any]:
     """The parameters of a forward function, which follow its inputs and have defaults."""
-    if isinstance(forward, np.ufunc) or forward is np.where:
+    if not isinstance(forward, FunctionType):
         return {}
     return {p.name: p.default for p in inspect.signature(forward).parameters.values() if p.default is not p.empty}
 
@@ -157,7 +160,7 @@ def elementwise(name: str, forward: Callable, *, vjp: Any, sympy: Any, domain: A
         rules = tuple(None if rule is None else unbroadcasting(rule, i) for i, rule in enumerate(rules))
     is_ufunc = isinstance(forward, np.ufunc)
     card = Op(name, forward, rules, sympy=sympy, domain=domain, arity=arity, **fields)
-    if not is_ufunc:
+    if isinstance(forward, FunctionType):  # the others, NumPy's and Python's own, dispatch by themselves
         card.forward = reads_symbols(card, forward)
     card.__doc__ = f"Elementwise {name}."
     for function in (numpy, forward if is_ufunc else None):
@@ -184,7 +187,7 @@ def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
 
 
 def reads_symbols(card: Op, forward: Callable) -> Callable:
-    """`forward`, but for arrays of symbols their own reading of the card (ufuncs find it without this)."""
+    """`forward`, but for arrays of symbols their own reading of the card (NumPy's own functions find it without this)."""
 
     def read(*inputs, **params):
         for x in inputs:

@@ -211,7 +211,7 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> T
     the norms of a matrix that need its singular values.
 
     >>> import minigrad as mg
-    >>> mg.norm([3.0, 4.0])
+    >>> mg.linalg.norm([3.0, 4.0])
     tensor(5.)
     """
     x = as_tensor(x)

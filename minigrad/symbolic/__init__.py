@@ -1,0 +1,41 @@
+"""The reading of the graph by SymPy: tensors that hold symbols."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import sympy
+
+from ..tensor import Tensor
+from .array import SymbolicArray, exact, symbolic_array
+
+__all__ = ["SymbolicArray", "exact", "symbolic_array", "symbols"]
+
+
+def symbols(names: str, shape: Any = None) -> Any:
+    """Tensors of real symbols, one for each name; elements of an array are called name_i_j. They require grad.
+
+    Returns a tensor for one name, a tuple of tensors for several. Raises ValueError for no name or a bad shape.
+
+    >>> import minigrad as mg
+    >>> x, w = mg.symbols("x w")
+    >>> (x * w + mg.tanh(x)).backward()
+    >>> x.grad.item()
+    w - tanh(x)**2 + 1
+    >>> mg.symbols("W", (2, 2))
+    tensor([[W_0_0, W_0_1],
+            [W_1_0, W_1_1]], name='W', requires_grad=True)
+    """
+    each = names.replace(",", " ").split()
+    if not each:
+        raise ValueError('symbols: no name in "' + names + '"; write mg.symbols("x") or mg.symbols("x w b")')
+    made = tuple(_symbols(name, () if shape is None else shape) for name in each)
+    return made[0] if len(made) == 1 else made
+
+
+def _symbols(name: str, shape: Any) -> Tensor:
+    data = np.empty(shape, object)
+    for i in np.ndindex(data.shape):
+        data[i] = sympy.Symbol("_".join([name, *map(str, i)]), real=True)
+    return Tensor(data.view(SymbolicArray), True, name)
