@@ -42,12 +42,12 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Rng = None) -> Tensor:
     """Fill with values drawn from U(a, b)."""
-    return _fill(tensor, (generator or random.generator()).uniform(a, b, tensor.shape))
+    return _fill(tensor, random.generator(generator).uniform(a, b, tensor.shape))
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Rng = None) -> Tensor:
     """Fill with values drawn from N(mean, std^2)."""
-    return _fill(tensor, (generator or random.generator()).normal(mean, std, tensor.shape))
+    return _fill(tensor, random.generator(generator).normal(mean, std, tensor.shape))
 
 
 def constant_(tensor: Tensor, value: float) -> Tensor:

@@ -82,7 +82,7 @@ class ModuleList(Module):
         """Add a module at the end; returns the container."""
         return self._add(str(len(self)), module)
 
-    def _add(self, name: str, module: Module) -> Any:
+    def _add(self, name: str, module: Any) -> Any:
         if not isinstance(module, Module):
             hint = f"; an instance is needed: {module.__name__}(...)" if isinstance(module, type) else ""
             raise TypeError(f"{type(self).__name__}: {module!r} is no Module{hint}")

@@ -94,6 +94,7 @@ class Module:
         ordinary tensor, which no optimizer holds and no state_dict saves, and raises TypeError.
         """
         before = self._kinds.get(name)
+        kind: str | None
         if before == "buffer" and value is not None:
             kind, value = before, _outside_graph(name, value)
         else:
