@@ -98,7 +98,7 @@ examples:
 
 VERIFY = """\
 Check gradient rules: run each op's own rule on symbols, and compare with what SymPy derives from the op's formula.
-Ends with status 1 where a rule is refuted.
+Ends with status 1 where a rule is refuted, or can be neither proved nor refuted.
 
 examples:
   minigrad verify
@@ -377,7 +377,8 @@ def _predict(model: mg.nn.Sequential, x: np.ndarray) -> np.ndarray:
 def _result(model: mg.nn.Sequential, problem: Problem, history: mg.History) -> dict[str, str]:
     """What was reached, in words."""
     x, y = problem.test
-    value = problem.metric(_predict(model, x), y)
+    with np.errstate(all="ignore"):  # after a divergence there is nothing to measure
+        value = problem.metric(_predict(model, x), y)
     shown = f"{value:.3f}"
     if problem.measure == "accuracy":
         shown = f"{value:.2%} ({round(value * len(y))} of {len(y)} right)"
@@ -401,15 +402,15 @@ def _save(
 
 
 def _draw(folder: Path, model: mg.nn.Sequential, problem: Problem, history: mg.History) -> None:
+    curves = history.plot()  # where Matplotlib is missing, this says what to install
+    curves.axes[1].set_ylabel(f"held-out {problem.measure}")
+    curves.savefig(folder / "curves.png")
+
     from matplotlib import pyplot
 
     from minigrad import pictures
 
-    curves = history.plot()
-    curves.axes[1].set_ylabel(f"held-out {problem.measure}")
-    curves.savefig(folder / "curves.png")
     pyplot.close(curves)
-
     dataset, (x, y) = problem.dataset, problem.raw.test
     if dataset.image is not None:
         weights = model.state_dict()["0.weight"][:64]
