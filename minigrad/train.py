@@ -216,6 +216,7 @@ def fit(
     rules = _rules(stop)
     save = None if checkpoint is None else _saver(checkpoint, model)
     _check_optimizer(model, optimizer)
+    _check_dtypes(optimizer, X, Y, *(held_out or ()))
     rng = random.generator() if seed is None else np.random.default_rng(seed)
 
     history = History()
@@ -414,6 +415,15 @@ def _check_optimizer(model: Any, optimizer: Any) -> None:
         held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
         if not any(id(parameter) in held for parameter in model.parameters()):
             raise ValueError("fit: the optimizer holds none of the model's parameters; make it from model.parameters()")
+
+
+def _check_dtypes(optimizer: Any, *arrays: Array) -> None:
+    """Catch samples that would widen every result and gradient, or narrow them."""
+    dtypes = {parameter.dtype for group in optimizer.param_groups for parameter in group["params"]}
+    for array in arrays:
+        if array.dtype.kind == "f" and array.dtype not in dtypes:
+            needed = " or ".join(map(str, dtypes))
+            raise TypeError(f"fit: samples are {array.dtype} and parameters {needed}; .astype makes them agree")
 
 
 def _saver(path: str | Path, model: Any) -> Callable[[list[float]], None]:

@@ -153,7 +153,7 @@ class Flatten(Module):
         start, end = (axis + len(shape) * (axis < 0) for axis in (self.start_axis, self.end_axis))
         if not 0 <= start <= end < len(shape):
             raise InputError(self, f"input {shape} has no axes {self.start_axis} to {self.end_axis} to merge")
-        return ops.reshape(x, (*shape[:start], -1, *shape[end + 1 :]))
+        return ops.reshape(x, (*shape[:start], math.prod(shape[start : end + 1]), *shape[end + 1 :]))
 
     def extra_repr(self) -> str:
         return f"start_axis={self.start_axis}, end_axis={self.end_axis}"
