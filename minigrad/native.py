@@ -1,0 +1,161 @@
+"""Native code from the source of a Python function: Numba compiles it once, later processes only load it.
+
+`build` gives the address of a C function. What it keeps on disk is the machine code itself, which llvmlite loads in a
+millisecond without Numba: a process that finds its kernels there never imports Numba, and saves half a second.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import platform
+import sys
+import threading
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from .tensor import warn_once
+
+# Reorder and contract as the machine likes, but keep NaN and infinity: the checks for divergence live on them. The
+# default error model's zero-division check would keep loops from being vectorised.
+FASTMATH = dict.fromkeys(("contract", "reassoc", "nsz", "arcp", "afn"), True)
+OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": FASTMATH}
+ENTRY = "minigrad_kernel"
+DIGEST = hashlib.sha256().digest_size
+
+
+@functools.cache
+def build(source: str, name: str, signature: str) -> int:
+    """The address of the C function that the Python function `name` of the module text `source` compiles to.
+
+    `signature` is Numba's, with pointers for arrays: `"void(int64, CPointer(float32))"`. The caller sees to it that
+    the pointers are good. Call the address through ctypes, which lets go of the interpreter lock meanwhile.
+
+    >>> import ctypes
+    >>> address = build("def twice(x):\\n    return x + x\\n", "twice", "float64(float64)")
+    >>> ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_double)(address)(21.0)
+    42.0
+    """
+    machine = target_machine()
+    folder = cache_folder()
+    if folder is None:
+        return link(machine_code(source, name, signature, machine), machine)
+    path = folder / f"{name}-{identity(source, signature)}.o"
+    code = stored(path)
+    if code is None:
+        code = machine_code(source, name, signature, machine)
+        store(path, code)
+    return link(code, machine)
+
+
+def machine_code(source: str, name: str, signature: str, machine: Any) -> bytes:
+    """The object file that Numba and LLVM make of the function."""
+    import llvmlite.binding as llvm
+    import numba
+
+    namespace: dict[str, Any] = {"__name__": __name__}
+    exec(source, namespace)
+    function = numba.cfunc(signature, **OPTIONS)(namespace[name])
+    module = llvm.parse_assembly(function.inspect_llvm())
+    module.get_function(function.native_name).name = ENTRY
+    return machine.emit_object(module)
+
+
+_engines: list[Any] = []  # what has been loaded, which must live as long as its addresses are in use
+
+
+def link(code: bytes, machine: Any) -> int:
+    """Load an object file into this process; the address of its entry."""
+    import llvmlite.binding as llvm
+
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    _engines.append(engine)
+    return engine.get_function_address(ENTRY)
+
+
+def target_machine() -> Any:
+    """LLVM's description of this very processor."""
+    import llvmlite.binding as llvm
+
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    target = llvm.Target.from_triple(llvm.get_process_triple())
+    cpu, features = llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
+    return target.create_target_machine(cpu=cpu, features=features, opt=3, jit=True)
+
+
+def identity(source: str, signature: str) -> str:
+    """A hash of all that the machine code depends on: the source, who compiles it, and for which processor."""
+    import llvmlite.binding as llvm
+
+    compilers = [platform.python_version(), *map(version, ("numba", "llvmlite", "numpy"))]
+    processor = [llvm.get_process_triple(), llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()]
+    text = "\n".join([source, signature, repr(OPTIONS), *compilers, *processor])
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+# ---- the folder ------------------------------------------------------------------------------------------------------
+
+
+def cache_folder() -> Path | None:
+    """Where machine code is kept: $MINIGRAD_CACHE_DIR, or minigrad's place among the user's caches.
+
+    None, with one warning, where that folder cannot be had, or belongs to or can be written by somebody else, who
+    could then have us run their code.
+    """
+    try:
+        folder = wanted_folder()
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = folder.stat()
+        if hasattr(os, "getuid") and (status.st_uid != os.getuid() or status.st_mode & 0o022):
+            raise PermissionError(f"{folder} is not this user's alone to write")
+    except (OSError, RuntimeError) as error:  # pathlib raises RuntimeError where there is no home
+        unusable(error)
+        return None
+    return folder
+
+
+def wanted_folder() -> Path:
+    if chosen := os.environ.get("MINIGRAD_CACHE_DIR"):
+        return Path(chosen)
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "minigrad"
+    if os.name == "nt":
+        return Path.home() / "AppData" / "Local" / "minigrad" / "cache"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "minigrad"
+
+
+def unusable(error: Exception) -> None:
+    warn_once(
+        "native cache",
+        f"compiled kernels cannot be kept on disk, so every process compiles them anew ({error}); "
+        "set MINIGRAD_CACHE_DIR to a folder that is yours alone",
+    )
+
+
+def stored(path: Path) -> bytes | None:
+    """The object file kept at `path`, or None if there is none or it is not what was written."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        unusable(error)
+        return None
+    code, digest = content[:-DIGEST], content[-DIGEST:]
+    return code if hashlib.sha256(code).digest() == digest else None
+
+
+def store(path: Path, code: bytes) -> None:
+    """Keep an object file, with its digest behind it: whole or not at all, however many processes do so at once."""
+    draft = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
+    try:
+        draft.write_bytes(code + hashlib.sha256(code).digest())
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        unusable(error)

@@ -1,0 +1,180 @@
+"""From a rule on scalars to native code over arrays: reading a rule, writing its loop, running it."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import copy
+import ctypes
+import functools
+import inspect
+import os
+import textwrap
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import native
+
+
+class Reading(NamedTuple):
+    """A rule taken apart."""
+
+    name: str
+    state: tuple[str, ...]
+    scalars: tuple[str, ...]  # hyperparameters, and t where the rule uses it
+    lines: list[Any]  # of ast.Assign
+    new_p: ast.expr
+
+    @property
+    def hyper(self) -> list[str]:
+        """The hyperparameters: the scalars that do not count steps."""
+        return [name for name in self.scalars if name != "t"]
+
+
+@functools.cache
+def read(rule: Callable) -> Reading:
+    """Take a rule apart: the state is what it returns after `p`, and the arguments after the state are scalars.
+
+    Raises ValueError if the function is not shaped like a rule.
+    """
+    function = ast.parse(textwrap.dedent(inspect.getsource(rule))).body[0]
+    assert isinstance(function, ast.FunctionDef)
+    *lines, last = [line for line in function.body if not isinstance(line, ast.Expr)]  # all but the docstring
+    value = last.value if isinstance(last, ast.Return) else None
+    new_p, *state = value.elts if isinstance(value, ast.Tuple) else [value]
+    names = tuple(name.id for name in state if isinstance(name, ast.Name))
+    arguments = tuple(argument.arg for argument in function.args.args)
+    start = 2 + len(state)
+    if new_p is None or arguments[:start] != ("p", "g", *names) or not all(isinstance(x, ast.Assign) for x in lines):
+        raise ValueError(
+            f"rule {function.name}: a rule takes p, g, its state and then scalars, assigns, and returns the new p "
+            "and the state under the names and in the order of the arguments"
+        )
+    return Reading(function.name, names, arguments[start:], lines, new_p)
+
+
+class Hoist(ast.NodeTransformer):
+    """Replaces every maximal sub-expression that is the same for all elements by a name, and collects the names.
+
+    Such a value is computed once a step in float64 and then cast, for two reasons: 1 - beta2 would lose digits in
+    float32, and a float64 (even an integer literal) inside a float32 loop makes the whole loop float64.
+    """
+
+    def __init__(self, scalars: set[str]) -> None:
+        self.scalars = scalars
+        self.coefficients: dict[str, str] = {}  # source of the sub-expression: its name
+
+    def rewrite(self, expression: ast.expr) -> str:
+        """The source of the expression, with names for its coefficients."""
+        return ast.unparse(self.visit(copy.deepcopy(expression)))
+
+    def visit(self, node: ast.AST) -> Any:
+        if not isinstance(node, ast.expr):
+            return node
+        if self.is_scalar(node):
+            source = ast.unparse(node)
+            return ast.Name(self.coefficients.setdefault(source, f"c{len(self.coefficients)}"))
+        if isinstance(node, ast.Call):
+            return ast.Call(node.func, [self.visit(argument) for argument in node.args], [])
+        return self.generic_visit(node)
+
+    def is_scalar(self, node: ast.expr) -> bool:
+        functions = {call.func for call in ast.walk(node) if isinstance(call, ast.Call)}
+        names = {x.id for x in ast.walk(node) if isinstance(x, ast.Name) and x not in functions}
+        return names <= self.scalars
+
+
+def kernel_source(rule: Callable, dtype: np.dtype) -> str:
+    """The source of the loop that applies `rule` to arrays.
+
+    >>> from minigrad.optim import rules
+    >>> print(kernel_source(rules.sgd, np.dtype("float32")))
+    from math import sqrt
+    from numba import float32 as real
+    <BLANKLINE>
+    def sgd(size, arrays, scalars, gradient):
+        scalars[0] += 1
+        lr = scalars[1]
+        weight_decay = scalars[2]
+        p_ = arrays[0]
+        c0 = real(weight_decay)
+        c1 = real(lr)
+        for i in range(size):
+            p = p_[i]
+            g = gradient[i]
+            g = g + c0 * p
+            p_[i] = p - c1 * g
+    <BLANKLINE>
+    """
+    reading = read(rule)
+    name, state, scalars, lines, new_p = reading
+    hoist = Hoist(set(scalars))
+    once, loop = [], []
+    for line in lines:
+        target = ast.unparse(line.targets[0])
+        if hoist.is_scalar(line.value):
+            once.append(ast.unparse(line))
+            hoist.scalars.add(target)
+        else:
+            loop.append(f"{target} = {hoist.rewrite(line.value)}")
+    loop.append(f"p_[i] = {hoist.rewrite(new_p)}")
+    head = [
+        "scalars[0] += 1",  # the count of steps
+        *(["t = scalars[0]"] if "t" in scalars else []),
+        *(f"{s} = scalars[{k}]" for k, s in enumerate(reading.hyper, 1)),
+        *(f"{s}_ = arrays[{k}]" for k, s in enumerate(("p", *state))),
+        *once,
+        *(f"{c} = real({source})" for source, c in hoist.coefficients.items()),
+        "for i in range(size):",
+    ]
+    body = [*(f"{s} = {s}_[i]" for s in ("p", *state)), "g = gradient[i]", *loop, *(f"{s}_[i] = {s}" for s in state)]
+    return (
+        f"from math import sqrt\nfrom numba import {dtype} as real\n\ndef {name}(size, arrays, scalars, gradient):\n"
+        + textwrap.indent("\n".join(head), " " * 4)
+        + "\n"
+        + textwrap.indent("\n".join(body), " " * 8)
+        + "\n"
+    )
+
+
+@functools.cache
+def kernel(rule: Callable, dtype: np.dtype, threaded: bool) -> Any:
+    """The loop that applies `rule` to arrays, compiled; `threaded` lets go of the interpreter lock meanwhile."""
+    real = f"CPointer({dtype})"
+    signature = f"void(int64, CPointer({real}), CPointer(float64), {real})"
+    address = native.build(kernel_source(rule, dtype), read(rule).name, signature)
+    return (ctypes.CFUNCTYPE if threaded else ctypes.PYFUNCTYPE)(None)(address)
+
+
+def threads() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@functools.cache
+def pool(process: int) -> ThreadPoolExecutor:
+    """This process's threads beside the main one (after a fork, the parent's are not there)."""
+    return ThreadPoolExecutor(max(1, threads() - 1), thread_name_prefix="minigrad")
+
+
+def run_parts(parts: Sequence[Callable], gradient: Any, stride: int) -> None:
+    """Run kernels over the parts of large arrays on all processors, with gradients `stride` bytes apart.
+
+    The parts share no element, so the result is the same on any number of processors.
+    """
+    left = deque(enumerate(parts))
+
+    def work() -> None:
+        with contextlib.suppress(IndexError):
+            while True:
+                i, run = left.popleft()
+                run(ctypes.c_void_p(gradient.value + i * stride))
+
+    helpers = [pool(os.getpid()).submit(work) for _ in range(threads() - 1)]
+    work()
+    for helper in helpers:
+        helper.result()
