@@ -51,7 +51,7 @@ def nesterov(p, g, b, lr, momentum, weight_decay):
 def adagrad(p, g, s, t, lr, lr_decay, eps, weight_decay):
     """Steps scaled by all gradients seen so far. Duchi, Hazan and Singer 2011, figure 1; `lr_decay` as in torch."""
     g = g + weight_decay * p
-    s = s + g * g
+    s = s + g**2
     step_size = lr / (1 + (t - 1) * lr_decay)
     return p - step_size * g / (sqrt(s) + eps), s
 
@@ -59,23 +59,23 @@ def adagrad(p, g, s, t, lr, lr_decay, eps, weight_decay):
 def adadelta(p, g, v, u, lr, rho, eps, weight_decay):
     """Steps in the parameter's own units: running means of squared gradients and of squared steps. Zeiler 2012."""
     g = g + weight_decay * p
-    v = rho * v + (1 - rho) * g * g
+    v = rho * v + (1 - rho) * g**2
     delta = sqrt(u + eps) / sqrt(v + eps) * g
-    u = rho * u + (1 - rho) * delta * delta
+    u = rho * u + (1 - rho) * delta**2
     return p - lr * delta, v, u
 
 
 def rmsprop(p, g, v, lr, alpha, eps, weight_decay):
     """Steps scaled by a running root mean square of the gradient. Tieleman and Hinton 2012, lecture 6e."""
     g = g + weight_decay * p
-    v = alpha * v + (1 - alpha) * g * g
+    v = alpha * v + (1 - alpha) * g**2
     return p - lr * g / (sqrt(v) + eps), v
 
 
 def rmsprop_momentum(p, g, v, b, lr, alpha, eps, momentum, weight_decay):
     """RMSprop whose scaled gradients are accumulated as the heavy ball's are."""
     g = g + weight_decay * p
-    v = alpha * v + (1 - alpha) * g * g
+    v = alpha * v + (1 - alpha) * g**2
     b = momentum * b + g / (sqrt(v) + eps)
     return p - lr * b, v, b
 
@@ -83,17 +83,17 @@ def rmsprop_momentum(p, g, v, b, lr, alpha, eps, momentum, weight_decay):
 def rmsprop_centered(p, g, v, m, lr, alpha, eps, weight_decay):
     """RMSprop that divides by the running standard deviation. Graves 2013, eq. 38 to 41 (eps under the root there)."""
     g = g + weight_decay * p
-    v = alpha * v + (1 - alpha) * g * g
+    v = alpha * v + (1 - alpha) * g**2
     m = alpha * m + (1 - alpha) * g
-    return p - lr * g / (sqrt(v - m * m) + eps), v, m
+    return p - lr * g / (sqrt(v - m**2) + eps), v, m
 
 
 def rmsprop_centered_momentum(p, g, v, m, b, lr, alpha, eps, momentum, weight_decay):
     """Centered RMSprop with the heavy ball, as `torch.optim.RMSprop` combines them."""
     g = g + weight_decay * p
-    v = alpha * v + (1 - alpha) * g * g
+    v = alpha * v + (1 - alpha) * g**2
     m = alpha * m + (1 - alpha) * g
-    b = momentum * b + g / (sqrt(v - m * m) + eps)
+    b = momentum * b + g / (sqrt(v - m**2) + eps)
     return p - lr * b, v, m, b
 
 
@@ -101,7 +101,7 @@ def adam(p, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
     """Momentum and RMSprop together, both corrected for their start at zero. Kingma and Ba 2015, algorithm 1."""
     g = g + weight_decay * p
     m = beta1 * m + (1 - beta1) * g
-    v = beta2 * v + (1 - beta2) * g * g
+    v = beta2 * v + (1 - beta2) * g**2
     m_hat = m / (1 - beta1**t)
     v_hat = v / (1 - beta2**t)
     return p - lr * m_hat / (sqrt(v_hat) + eps), m, v
@@ -110,7 +110,7 @@ def adam(p, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
 def adamw(p, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
     """Adam with the decay outside the adaptive scaling. Loshchilov and Hutter 2019, algorithm 2."""
     m = beta1 * m + (1 - beta1) * g
-    v = beta2 * v + (1 - beta2) * g * g
+    v = beta2 * v + (1 - beta2) * g**2
     m_hat = m / (1 - beta1**t)
     v_hat = v / (1 - beta2**t)
     return p - lr * (m_hat / (sqrt(v_hat) + eps) + weight_decay * p), m, v
