@@ -55,7 +55,7 @@ def _erf():
 
 
 erf = elementwise("erf", lambda x: _erf()(x),
-    vjp=lambda g, y, x: g * np.exp(-x * x) * (2 / ROOT_PI),
+    vjp=lambda g, y, x: 2 * g * np.exp(-x * x) / ROOT_PI,
     sympy="erf", domain=(-3, 3))
 
 gelu_erf = elementwise("gelu", lambda x: x * 0.5 * (1 + _erf()(x * ROOT_HALF)),

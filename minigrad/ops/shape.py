@@ -207,7 +207,7 @@ def is_basic(key):
     )
 
 
-@op(cases=[([(2,)], {"key": np.array([0, 0, 1]), "shape": (3,)})], arity=1,
+@op(cases=[([(3,)], {"key": np.array([0, 0, 1]), "shape": (3,)})], arity=1,
     vjp=lambda g, y, x, key, shape: getitem(g, key))
 def scatter(x, key=(), shape=()):
     """An array of zeros to which x is added at `key`: the transpose of indexing."""
