@@ -6,6 +6,7 @@ millisecond without Numba: a process that finds its kernels there never imports 
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import hashlib
 import os
@@ -60,6 +61,9 @@ def machine_code(source: str, name: str, signature: str, machine: Any) -> bytes:
     function = numba.cfunc(signature, **OPTIONS)(namespace[name])
     module = llvm.parse_assembly(function.inspect_llvm())
     module.get_function(function.native_name).name = ENTRY
+    foreign = [f.name for f in module.functions if f.is_declaration and f.name.startswith(("numba_", "NRT_"))]
+    if foreign:
+        raise ValueError(f"{name}: the compiled function calls {foreign[0]}, which is there only where Numba is loaded")
     return machine.emit_object(module)
 
 
@@ -70,6 +74,8 @@ def link(code: bytes, machine: Any) -> int:
     """Load an object file into this process; the address of its entry."""
     import llvmlite.binding as llvm
 
+    libm = ctypes.CDLL(None if os.name == "posix" else "ucrtbase")  # LLVM finds no symbol that it was not told of
+    llvm.add_symbol("pow", ctypes.cast(libm.pow, ctypes.c_void_p).value)
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()

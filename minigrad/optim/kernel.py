@@ -78,10 +78,11 @@ class Hoist(ast.NodeTransformer):
         if self.is_scalar(node):
             source = ast.unparse(node)
             return ast.Name(self.coefficients.setdefault(source, f"c{len(self.coefficients)}"))
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow) and isinstance(node.right, ast.Constant):
-            return ast.BinOp(self.visit(node.left), node.op, node.right)  # Numba multiplies where it sees an integer
-        if isinstance(node, ast.Call):
-            return ast.Call(node.func, [self.visit(argument) for argument in node.args], [])
+        match node:
+            case ast.BinOp(ast.Name(), ast.Pow(), ast.Constant(int(power))):  # multiplied out, since Numba's ** may fail
+                return functools.reduce(lambda x, y: ast.BinOp(x, ast.Mult(), y), [node.left] * power)
+            case ast.Call():
+                return ast.Call(node.func, [self.visit(argument) for argument in node.args], [])
         return self.generic_visit(node)
 
     def is_scalar(self, node: ast.expr) -> bool:
