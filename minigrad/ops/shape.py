@@ -117,7 +117,7 @@ def moveaxis(a: Any, source: Any, destination: Any) -> Tensor:
     >>> mg.moveaxis(mg.ones((2, 3, 4)), 0, -1).shape
     (3, 4, 2)
     """
-    places = np.moveaxis(np.empty((0,) * np.ndim(a) or (0,), bool), source, destination)  # NumPy's checks of the axes
+    places = np.moveaxis(np.empty((0,) * np.ndim(a), bool), source, destination)  # NumPy's checks of the axes
     n = places.ndim
     source, destination = ([i % n for i in np.atleast_1d(axes).tolist()] for axes in (source, destination))
     axes = [i for i in range(n) if i not in source]
@@ -229,7 +229,10 @@ def plain_key(key: Any) -> Any:
     """An index without tensors in it."""
     if type(key) is tuple:
         return tuple(plain_key(k) for k in key)
-    return plain(key) if isinstance(key, Tensor | list) else key
+    if isinstance(key, list):
+        key = plain(key)
+        return key if key.size else key.astype(int)  # NumPy makes floats of an empty list
+    return plain(key) if isinstance(key, Tensor) else key
 
 
 def getitem(x: Any, key: Any) -> Tensor:
@@ -322,7 +325,9 @@ def pad(array: Any, pad_width: Any, mode: str = "constant", constant_values: flo
     if mode == "constant":
         inside = np.pad(np.ones(a.shape, bool), pad_width)
         padded = scatter(ravel(a), np.nonzero(inside.ravel())[0], (inside.size,)).reshape(inside.shape)
-        return padded if np.all(np.equal(constant_values, 0)) else padded + np.where(inside, 0, constant_values).astype(a.dtype)
+        if np.all(np.equal(constant_values, 0)):
+            return padded
+        return padded + np.pad(np.zeros(a.shape, a.dtype), pad_width, constant_values=constant_values)
     if mode not in ("edge", "reflect", "symmetric", "wrap"):
         raise ValueError(f'pad: mode {mode!r} is none of "constant", "edge", "reflect", "symmetric", "wrap"')
     return ravel(a)[np.pad(np.arange(a.size).reshape(a.shape), pad_width, mode=mode)]
