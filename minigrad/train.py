@@ -239,7 +239,7 @@ def fit(
                 with ctrl_c:
                     history._add(row)
                 if save is not None:
-                    save(history.validation_loss or history.loss)
+                    save(row.get("validation_loss", row["loss"]))
                 if progress:
                     bar.set_postfix({name: f"{value:.4g}" for name, value in row.items()}, refresh=False)
                     bar.update()
@@ -426,16 +426,20 @@ def _check_dtypes(optimizer: Any, *arrays: Array) -> None:
             raise TypeError(f"fit: samples are {array.dtype} and parameters {needed}; .astype makes them agree")
 
 
-def _saver(path: str | Path, model: Any) -> Callable[[list[float]], None]:
-    """A function that writes the model's state when the last of the losses is the lowest."""
+def _saver(path: str | Path, model: Any) -> Callable[[float], None]:
+    """A function of the loss that writes the model's state when this one is the lowest so far."""
     if not isinstance(model, Module):
         raise TypeError(f"fit: checkpoint saves the state of a Module, and the model is a {type(model).__name__}")
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"fit: checkpoint {path}: there is no folder {path.parent}")
 
-    def save(losses: list[float]) -> None:
-        if losses[-1] <= min(losses):
+    best = math.inf
+
+    def save(loss: float) -> None:
+        nonlocal best
+        if loss < best:
+            best = loss
             part = path.with_name(path.name + ".part")  # replaced in one go: whoever reads it finds a whole file
             with open(part, "wb") as file:
                 np.savez(file, **model.state_dict())  # type: ignore[arg-type]
