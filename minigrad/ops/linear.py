@@ -8,6 +8,7 @@ from builtins import max as builtin_max
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_tuple
 
 from ..tensor import Tensor, as_tensor, plain
 from .card import composite, each, op, unbroadcast
@@ -125,7 +126,7 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Tensor:
     if isinstance(axes, int | np.integer):
         over_a, over_b = list(range(a.ndim - axes, a.ndim)), list(range(axes))
     else:
-        over_a, over_b = ([i % x.ndim for i in np.atleast_1d(ax).tolist()] for x, ax in zip((a, b), axes, strict=True))
+        over_a, over_b = (list(normalize_axis_tuple(ax, x.ndim, "tensordot")) for x, ax in zip((a, b), axes, strict=True))
     lengths = [a.shape[i] for i in over_a]
     if lengths != [b.shape[i] for i in over_b]:
         raise ValueError(f"tensordot: axes {over_a} of {a.shape} and axes {over_b} of {b.shape} differ in length")
@@ -218,8 +219,7 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> T
     if axis is None and (ord is None or x.ndim == 1):
         axes = tuple(range(x.ndim))
     else:
-        axis = tuple(range(x.ndim)) if axis is None else axis
-        axes = tuple(i % x.ndim for i in ((axis,) if isinstance(axis, int | np.integer) else axis))
+        axes = tuple(range(x.ndim)) if axis is None else normalize_axis_tuple(axis, x.ndim, "norm")
     if len(axes) == 1 or ord in (None, "fro"):
         return _vector_norm(x, 2 if ord in (None, "fro") else ord, axes, keepdims)
     if len(axes) != 2:

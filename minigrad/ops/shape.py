@@ -6,11 +6,11 @@ transpose `scatter` hold the only gradient of picking: an element picked several
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from ..tensor import Tensor, as_tensor, plain
 from .card import composite, each, op, unbroadcast
@@ -105,6 +105,7 @@ def swapaxes(a: Any, axis1: int, axis2: int) -> Tensor:
     (4, 3, 2)
     """
     axes = list(range(np.ndim(a)))
+    axis1, axis2 = (normalize_axis_index(i, len(axes), "swapaxes") for i in (axis1, axis2))
     axes[axis1], axes[axis2] = axes[axis2], axes[axis1]
     return transpose(a, tuple(axes))
 
@@ -186,6 +187,7 @@ def split(a: Any, indices_or_sections: Any, axis: int = 0) -> list[Tensor]:
     [tensor([1., 2.]), tensor([3., 4.])]
     """
     a = as_tensor(a)
+    axis = normalize_axis_index(axis, a.ndim, "split")
     n = a.shape[axis]
     if isinstance(indices_or_sections, int | np.integer):
         if indices_or_sections < 1 or n % indices_or_sections:
@@ -193,7 +195,7 @@ def split(a: Any, indices_or_sections: Any, axis: int = 0) -> list[Tensor]:
         cuts = list(range(0, n + 1, n // indices_or_sections)) if n else [0] * (indices_or_sections + 1)
     else:
         cuts = [0, *(int(i) for i in indices_or_sections), n]
-    return [a[_along(axis % a.ndim, slice(i, j))] for i, j in zip(cuts, cuts[1:], strict=False)]
+    return [a[_along(axis, slice(i, j))] for i, j in zip(cuts, cuts[1:], strict=False)]
 
 
 # ---- picking -------------------------------------------------------------------------------------------------------
@@ -261,7 +263,7 @@ def take_along_axis(arr: Any, indices: Any, axis: int | None = -1) -> Tensor:
         arr, axis = ravel(arr), 0
     if indices.ndim != arr.ndim:
         raise ValueError(f"take_along_axis: indices of shape {indices.shape} and an array of shape {arr.shape} need as many axes")
-    axis = operator.index(axis) % arr.ndim
+    axis = normalize_axis_index(axis, arr.ndim, "take_along_axis")
     key = [np.arange(n).reshape([-1 if j == i else 1 for j in range(arr.ndim)]) for i, n in enumerate(arr.shape)]
     key[axis] = indices
     return arr[tuple(key)]
@@ -276,9 +278,8 @@ def flip(m: Any, axis: Any = None) -> Tensor:
     tensor([3., 2., 1.])
     """
     ndim = np.ndim(m)
-    axes = range(ndim) if axis is None else (axis,) if isinstance(axis, int | np.integer) else axis
-    reversed_axes = {operator.index(i) % ndim for i in axes}
-    return getitem(m, tuple(slice(None, None, -1 if i in reversed_axes else None) for i in range(ndim)))
+    axes = range(ndim) if axis is None else normalize_axis_tuple(axis, ndim, "flip")
+    return getitem(m, tuple(slice(None, None, -1 if i in axes else None) for i in range(ndim)))
 
 
 @composite(np.repeat)
@@ -292,7 +293,7 @@ def repeat(a: Any, repeats: Any, axis: int | None = None) -> Tensor:
     a = as_tensor(a)
     if axis is None:
         a, axis = ravel(a), 0
-    axis = operator.index(axis) % a.ndim
+    axis = normalize_axis_index(axis, a.ndim, "repeat")
     return a[_along(axis, np.repeat(np.arange(a.shape[axis]), repeats))]
 
 
