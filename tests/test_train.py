@@ -442,6 +442,17 @@ def test_the_checkpoint_is_the_state_of_the_best_epoch(regression, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["best.npz"]
 
 
+def test_a_checkpoint_is_written_also_after_a_loss_that_was_no_number(regression, tmp_path):
+    path, losses = tmp_path / "best.npz", iter([math.nan, 2.0, 3.0])
+
+    def loss_fn(prediction, target):
+        return MSE(prediction, target) if prediction.requires_grad else mg.tensor(next(losses))
+
+    model = linear()
+    train(model, regression, loss_fn=loss_fn, epochs=2, validation=regression, checkpoint=path)
+    assert np.load(path)["weight"].tolist() == model.weight.tolist()
+
+
 # Costs
 
 
