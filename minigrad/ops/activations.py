@@ -7,6 +7,7 @@ import functools
 import numpy as np
 
 from .card import elementwise, op
+from .reduce import largest
 
 relu = elementwise("relu", lambda x: np.maximum(x, 0),
     vjp=lambda g, y, x: g * (y > 0),
@@ -101,7 +102,7 @@ def softmax(x, axis=-1):
     >>> mg.softmax([0.0, 0.0])
     tensor([0.5, 0.5])
     """
-    weights = np.exp(x - np.maximum.reduce(x, axis=axis, keepdims=True))
+    weights = np.exp(x - largest(x, axis))
     weights /= np.add.reduce(weights, axis=axis, keepdims=True)
     return weights
 
@@ -119,7 +120,9 @@ def log_softmax(x, axis=-1):
     >>> mg.log_softmax([0.0, -1000.0])
     tensor([    0., -1000.])
     """
-    shifted = x - np.maximum.reduce(x, axis=axis, keepdims=True)
+    if not x.size:
+        return x.copy()
+    shifted = x - largest(x, axis)
     return shifted - np.log(np.add.reduce(np.exp(shifted), axis=axis, keepdims=True))
 
 

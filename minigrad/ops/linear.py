@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import string
 from builtins import abs as builtin_abs
 from builtins import max as builtin_max
@@ -83,7 +84,7 @@ def linear(x, w, b):
 
 def rows(x):
     """x as a matrix, its last axis kept."""
-    return x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
+    return x if x.ndim == 2 else x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
 @composite(np.dot)
@@ -145,9 +146,9 @@ def _einsum_rule(i, g, y, *xs, subscripts):
     terms, out = subscripts.split("->")
     terms = terms.split(",")
     others = [(t, x) for j, (t, x) in enumerate(zip(terms, xs, strict=True)) if j != i] + [(out, g)]
-    present = set("".join(t for t, _ in others))
-    # An index that only this input has was summed over: its gradient is the same all along that axis.
-    others += [(c, np.ones_like(xs[i], shape=(n,))) for c, n in zip(terms[i], xs[i].shape, strict=True) if c not in present]
+    present = {axis for t, x in others for axis in zip(t, x.shape, strict=True)}
+    # An index that only this input has (in full: others may be broadcast) was summed over: the gradient is the same all along.
+    others += [(c, np.ones_like(xs[i], shape=(n,))) for c, n in zip(terms[i], xs[i].shape, strict=True) if (c, n) not in present]
     back = f"{','.join(t for t, _ in others)}->{terms[i]}"
     return unbroadcast(einsum_(*[x for _, x in others], subscripts=back), xs[i].shape)
 

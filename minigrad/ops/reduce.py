@@ -63,7 +63,7 @@ def mean(x, axis=None, keepdims=False):
 
 def _by_choice(g, y, x, axis, keepdims):
     chosen = x == spread(y, x, axis, keepdims)
-    ties = spread(np.add.reduce(1 * chosen, axis=axis, keepdims=keepdims), x, axis, keepdims)
+    ties = spread(np.add.reduce(chosen.astype(x.dtype), axis=axis, keepdims=keepdims), x, axis, keepdims)
     return np.where(chosen, spread(g, x, axis, keepdims) / ties, 0)
 
 
@@ -148,10 +148,16 @@ def logsumexp(x, axis=None, keepdims=False):
     >>> mg.logsumexp([1000.0, 1000.0])
     tensor(1000.69314718)
     """
-    shift = np.maximum.reduce(x, axis=axis, keepdims=True)
+    shift = largest(x, axis)
     shift = np.where(np.isfinite(shift), shift, 0)
-    y = np.log(np.add.reduce(np.exp(x - shift), axis=axis, keepdims=True)) + shift
+    with np.errstate(divide="ignore"):  # log(0) = -inf is meant, where there are no elements or all are -inf
+        y = np.log(np.add.reduce(np.exp(x - shift), axis=axis, keepdims=True)) + shift
     return y if keepdims else y.reshape(np.add.reduce(x, axis=axis).shape)
+
+
+def largest(x, axis):
+    """What exponents are shifted by, lest exp overflow."""
+    return np.maximum.reduce(x, axis=axis, keepdims=True) if x.size else x.dtype.type(0)
 
 
 def softmax_weights(x, y):
