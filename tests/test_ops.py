@@ -1,0 +1,353 @@
+"""Every op: values against NumPy, gradients and second derivatives against torch, float32, kinks, bad arguments."""
+
+import numpy as np
+import pytest
+from catalogue import (
+    ELEMENTWISE, PARAMETERS, STRUCTURED, TORCH, F, agree, axes_of, broadcastable, close, gradients, layouts, leaf, rngs, sample, shapes,
+    torch, torch_gradients, torch_leaf,
+)  # fmt: skip
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+import minigrad as mg
+from minigrad.ops.card import CARDS, Op
+
+few, some = settings(max_examples=15), settings(max_examples=40)
+
+
+def test_every_card_has_a_counterpart():
+    assert sorted(CARDS.keys() - TORCH.keys()) == [], "name torch's counterpart of these ops in tests/catalogue.py"
+    assert sorted(TORCH.keys() - CARDS.keys()) == []
+
+
+# ---- elementwise ops -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+@few
+@given(data=st.data(), rng=rngs, layout=layouts)
+def test_elementwise(name, data, rng, layout):
+    card = CARDS[name]
+    domains = card.domain if isinstance(card.domain, list) else [card.domain]
+    params = data.draw(st.fixed_dictionaries(PARAMETERS.get(name, {})))
+    arrays = [sample(rng, d, s) for d, s in zip(domains, data.draw(broadcastable(card.arity)), strict=True)]
+    agree(lambda *xs: card(*xs, **params), lambda *xs: TORCH[name](*xs, **params), arrays, rng, layout)
+
+
+@pytest.mark.parametrize("name", [n for n in ELEMENTWISE if hasattr(np, n)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_values_are_numpys(name, dtype):
+    card, rng = CARDS[name], np.random.default_rng(0)
+    domains = card.domain if isinstance(card.domain, list) else [card.domain]
+    arrays = [sample(rng, d, (3, 4), dtype if d != "bool" else bool) for d in domains]
+    np.testing.assert_array_equal(card(*arrays).data, getattr(np, name)(*arrays))
+    np.testing.assert_array_equal(getattr(mg, name)(*arrays).data, getattr(np, name)(*arrays))
+
+
+# ---- reductions ----------------------------------------------------------------------------------------------------
+
+
+def _var(x, axis=None, ddof=0, keepdims=False):
+    return torch.var(x, tuple(range(x.ndim)) if axis is None else axis, correction=ddof, keepdim=keepdims)
+
+
+def _norm(x, axis=None, keepdims=False):
+    return torch.linalg.vector_norm(x, 2, axis, keepdims)
+
+
+NEED_ELEMENTS = {"max", "min", "mean", "var", "std"}  # raise, or are nan, for none
+REDUCTIONS = {name: (getattr(mg, name), TORCH[name]) for name in ("sum", "mean", "prod", "max", "min", "logsumexp")} | {
+    "var": (mg.var, _var),
+    "std": (mg.std, lambda x, **params: _var(x, **params).sqrt()),
+    "norm": (mg.linalg.norm, _norm),
+}
+
+
+@pytest.mark.parametrize("name", REDUCTIONS)
+@some
+@given(data=st.data(), shape=shapes, keepdims=st.booleans(), rng=rngs, layout=layouts)
+def test_reductions(name, data, shape, keepdims, rng, layout):
+    ours, theirs = REDUCTIONS[name]
+    axis = data.draw(axes_of(len(shape)))
+    n = np.ones(shape).sum(axis).max(initial=0)  # elements in one reduction
+    assume(n > 0 or name not in NEED_ELEMENTS)
+    assume(name != "norm" or np.size(axis) <= 2)  # np.linalg.norm's own limit
+    params = {"axis": axis, "keepdims": keepdims}
+    if name in ("var", "std"):
+        assume(n > 1)
+        params["ddof"] = data.draw(st.sampled_from([0, 1]))
+    agree(lambda x: ours(x, **params), lambda x: theirs(x, **params), [rng.uniform(-2, 2, shape)], rng, layout)
+    if hasattr(np, name):
+        x = rng.uniform(-2, 2, shape)
+        np.testing.assert_allclose(ours(x, **params).data, getattr(np, name)(x, **params), rtol=1e-14)
+
+
+@pytest.mark.parametrize("name", ["sum", "prod", "logsumexp"])
+def test_reductions_of_nothing(name):
+    """The neutral element, as torch gives it."""
+    ours, theirs = REDUCTIONS[name]
+    for shape, axis in [((0,), None), ((2, 0), 1), ((2, 0), 0), ((0, 3), 0)]:
+        agree(lambda x, axis=axis: ours(x, axis=axis), lambda x, axis=axis: theirs(x, axis=axis), [np.ones(shape)], np.random.default_rng(0), second=False)
+
+
+@pytest.mark.parametrize("name", ["max", "min"])
+def test_extrema_of_nothing_are_refused(name):
+    with pytest.raises(ValueError, match=rf"{name}\(tensor \(2, 0\), axis=1\): zero-size array"):
+        getattr(mg, name)(mg.zeros((2, 0)), axis=1)
+
+
+@some
+@given(data=st.data(), shape=shapes, rng=rngs, layout=layouts)
+def test_cumsum(data, shape, rng, layout):
+    axis = data.draw(st.none() | st.integers(-len(shape), len(shape) - 1)) if shape else None
+    x = rng.standard_normal(shape)
+    agree(lambda x: mg.cumsum(x, axis=axis), lambda x: TORCH["cumsum"](x, axis), [x], rng, layout)
+    np.testing.assert_array_equal(mg.cumsum(x, axis).data, np.cumsum(x, axis))
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+@some
+@given(data=st.data(), shape=shapes, rng=rngs, layout=layouts)
+def test_softmax(name, data, shape, rng, layout):
+    axis = data.draw(st.integers(-len(shape), len(shape) - 1)) if shape else -1
+    agree(lambda x: getattr(mg, name)(x, axis), lambda x: getattr(torch, name)(x, axis), [rng.uniform(-3, 3, shape)], rng, layout)
+
+
+@pytest.mark.parametrize("order", [None, 0.5, 1, 1.5, 2, 3, np.inf, -np.inf])
+@few
+@given(data=st.data(), shape=hnp.array_shapes(min_dims=1, max_dims=3, max_side=3), keepdims=st.booleans(), rng=rngs)
+def test_norms_of_vectors(order, data, shape, keepdims, rng):
+    axis = data.draw(st.integers(-len(shape), len(shape) - 1))
+    x = rng.uniform(0.1, 2, shape) * rng.choice([-1, 1], shape)
+    smooth = order not in (np.inf, -np.inf)
+    agree(lambda x: mg.linalg.norm(x, order, axis, keepdims), lambda x: torch.linalg.vector_norm(x, 2 if order is None else order, axis, keepdims),
+          [x], rng, second=smooth)  # fmt: skip
+    np.testing.assert_allclose(mg.linalg.norm(x, order, axis, keepdims).data, np.linalg.norm(x, order, axis, keepdims), rtol=1e-14)
+
+
+@pytest.mark.parametrize("order", ["fro", 1, -1, np.inf, -np.inf])
+@pytest.mark.parametrize("axis", [(0, 1), (2, 0), (-1, -3)])
+@pytest.mark.parametrize("keepdims", [False, True])
+def test_norms_of_matrices(order, axis, keepdims):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((3, 2, 4))
+    agree(lambda x: mg.linalg.norm(x, order, axis, keepdims), lambda x: torch.linalg.matrix_norm(x, order, axis, keepdims), [x], rng, second=order == "fro")
+    np.testing.assert_allclose(mg.linalg.norm(x, order, axis, keepdims).data, np.linalg.norm(x, order, axis, keepdims), rtol=1e-14)
+
+
+# ---- products ------------------------------------------------------------------------------------------------------
+
+
+@some
+@given(shapes=hnp.mutually_broadcastable_shapes(signature=np.matmul.signature, max_dims=2, min_side=0, max_side=3), rng=rngs, layout=layouts)
+def test_matmul(shapes, rng, layout):
+    arrays = [rng.standard_normal(s) for s in shapes.input_shapes]
+    agree(mg.matmul, torch.matmul, arrays, rng, layout)
+    np.testing.assert_array_equal(mg.matmul(*arrays).data, np.matmul(*arrays))
+
+
+@some
+@given(batch=hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3), n=st.integers(0, 3), m=st.integers(0, 3), rng=rngs, layout=layouts)
+def test_linear(batch, n, m, rng, layout):
+    arrays = [rng.standard_normal(s) for s in [(*batch, n), (m, n), (m,)]]
+    agree(mg.linear, F.linear, arrays, rng, layout)
+    agree(mg.nn.functional.linear, F.linear, arrays[:2], rng, layout)
+
+
+DOTS = [((3,), (3,)), ((2, 3), (3,)), ((3,), (3, 2)), ((2, 3), (3, 4)), ((), (2, 3)), ((2,), ()), ((2, 3), (2, 3, 2)), ((3,), (2, 3, 1)), ((2, 0), (0, 3))]
+
+
+@pytest.mark.parametrize("shapes", DOTS, ids=str)
+def test_dot(shapes):
+    rng = np.random.default_rng(0)
+    a, b = (rng.standard_normal(s) for s in shapes)
+    letters = "abc"[: a.ndim], "defg"[: b.ndim]
+    if a.ndim and b.ndim:  # the last axis of a is summed with the last but one of b
+        letters = letters[0], "".join(letters[0][-1] if i == max(b.ndim - 2, 0) else c for i, c in enumerate(letters[1]))
+    out = [c for c in "".join(letters) if not (a.ndim and b.ndim) or c != letters[0][-1]]
+    agree(mg.dot, lambda a, b: torch.einsum(f"{letters[0]},{letters[1]}->{''.join(out)}", a, b), [a, b], rng)
+    np.testing.assert_allclose(mg.dot(a, b).data, np.dot(a, b), rtol=1e-14)
+
+
+@pytest.mark.parametrize("shapes", [((2,), (3,)), ((), (3,)), ((2, 2), (3, 1)), ((0,), (2,))], ids=str)
+def test_outer(shapes):
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal(s) for s in shapes]
+    agree(mg.outer, lambda a, b: torch.outer(a.reshape(-1), b.reshape(-1)), arrays, rng)
+    np.testing.assert_array_equal(mg.outer(*arrays).data, np.outer(*arrays))
+
+
+TENSORDOTS = [((2, 3), (3, 4), 1), ((2, 3), (2, 3), 2), ((2,), (3,), 0), ((2, 3, 4), (4, 3, 2), ([1, 2], [1, 0])), ((2, 3), (3, 2), (-1, 0)), ((2, 0), (0, 3), 1)]
+
+
+@pytest.mark.parametrize(("a", "b", "axes"), TENSORDOTS, ids=str)
+def test_tensordot(a, b, axes):
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal(a), rng.standard_normal(b)]
+    paired = axes if isinstance(axes, int) else [np.atleast_1d(x).tolist() for x in axes]
+    agree(lambda a, b: mg.tensordot(a, b, axes), lambda a, b: torch.tensordot(a, b, paired), arrays, rng)
+    np.testing.assert_allclose(mg.tensordot(*arrays, axes).data, np.tensordot(*arrays, axes), rtol=1e-14)
+
+
+EINSUMS = [
+    ("ij,jk->ik", (2, 3), (3, 4)), ("ij,jk", (2, 3), (3, 4)), ("ij->", (2, 3)), ("ij->ji", (2, 3)), ("ba", (2, 3)), ("ii->i", (3, 3)), ("ii", (3, 3)),
+    ("iij->j", (2, 2, 3)), ("i,i->", (3,), (3,)), ("i,j,k->kij", (2,), (3,), (4,)), ("bij,bjk->bik", (2, 3, 4), (2, 4, 1)), ("...ij,...jk->...ik", (2, 2, 3), (3, 2)),
+    ("i...,i...->...", (2, 3), (2, 3)), ("i...", (2, 3)), (",i->i", (), (3,)), ("i,i,i->i", (3,), (3,), (3,)), ("ijk,k->ij", (2, 0, 3), (3,)), ("ij,kl->", (2, 3), (1, 2)),
+    ("i,i->", (3,), (1,)), ("ij,ij->i", (2, 3), (2, 1)), ("...i,...i->...", (3, 1, 2), (4, 2)), ("Aa,aA", (2, 3), (3, 2)), ("ii,i->i", (2, 2), (2,)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("subscripts", "shapes"), [(s, shapes) for s, *shapes in EINSUMS], ids=str)
+def test_einsum(subscripts, shapes):
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal(s) for s in shapes]
+    agree(lambda *xs: mg.einsum(subscripts, *xs), lambda *xs: torch.einsum(subscripts, *xs), arrays, rng)
+    np.testing.assert_allclose(mg.einsum(subscripts, *arrays).data, np.einsum(subscripts, *arrays), rtol=1e-13)
+
+
+# ---- ops that move elements ----------------------------------------------------------------------------------------
+#
+# Each is compared with NumPy in value. Its gradient has to bring every element of g back to the element of x that it
+# came from: where that is, NumPy itself tells when it moves an array of positions.
+
+
+def assert_moves(ours, numpy, shape, rng, layout="contiguous"):
+    x, positions = rng.standard_normal(shape), np.arange(int(np.prod(shape))).reshape(shape)
+    t = leaf(x, layout)
+    y, expected, moved = ours(t), numpy(x), numpy(positions)
+    np.testing.assert_array_equal(y.data, expected)
+    g = leaf(rng.standard_normal(y.shape))
+    (first,) = gradients(y, g, [t], create_graph=True)
+    close(first, np.bincount(moved.ravel(), g.data.ravel(), minlength=x.size).reshape(shape), "gradient")
+    v = rng.standard_normal(shape)
+    (second,) = gradients((first * v).sum(), None, [g])  # the gradient is linear in g, and its transpose is the op
+    close(second, numpy(v), "gradient of the gradient")
+    (plain,) = gradients(y, g.data, [t])
+    np.testing.assert_array_equal(plain.data, first.data)
+
+
+
+@st.composite
+def moves(draw):
+    """A call that moves elements: its name and arguments, and the shape of an array that it accepts."""
+    name = draw(st.sampled_from([
+        "transpose", "swapaxes", "moveaxis", "reshape", "ravel", "expand_dims", "squeeze", "broadcast_to", "flip", "repeat", "tile", "concatenate", "stack",
+    ]))  # fmt: skip
+    shape = draw(shapes)
+    n = len(shape)
+    axis = st.integers(-n, n - 1) if n else st.nothing()
+    if name == "transpose":
+        args = (draw(st.none() | st.permutations(range(n)).map(tuple)),)
+    elif name == "swapaxes":
+        args = (draw(axis), draw(axis))
+    elif name == "moveaxis":
+        k = draw(st.integers(0, n))
+        args = draw(st.permutations(range(n)))[:k], [i - draw(st.sampled_from([0, n])) for i in draw(st.permutations(range(n)))[:k]]
+    elif name == "reshape":
+        args = (draw(st.sampled_from([(-1,), (1, *shape), shape[::-1], (*shape, 1)])),)
+    elif name == "expand_dims":
+        args = (draw(st.integers(-n - 1, n) | st.sampled_from([(0, n + 1)])),)
+    elif name == "squeeze":
+        ones = [i for i, length in enumerate(shape) if length == 1]
+        args = (draw(st.none() | st.sampled_from([tuple(ones), *ones])),)
+    elif name == "broadcast_to":
+        args = (draw(hnp.broadcastable_shapes(shape, min_dims=n, max_dims=n + 1, min_side=0, max_side=3)),)
+        assume(np.broadcast_shapes(shape, *args) == args[0])
+    elif name == "flip":
+        args = (draw(axes_of(n)),)
+    elif name == "repeat":
+        along = draw(st.none() | axis) if n else None
+        length = int(np.prod(shape)) if along is None else shape[along]
+        args = draw(st.integers(0, 3) | st.lists(st.integers(0, 2), min_size=length, max_size=length)), along
+    elif name == "tile":
+        args = (draw(st.integers(0, 3) | st.lists(st.integers(0, 2), max_size=4).map(tuple)),)
+    elif name == "concatenate":
+        assume(n)
+        args = (draw(st.none() | axis),)
+    elif name == "stack":
+        args = (draw(st.integers(-n - 1, n)),)
+    else:
+        args = ()
+    return name, args, shape
+
+
+@settings(max_examples=400)
+@given(move=moves(), rng=rngs, layout=layouts)
+def test_moves(move, rng, layout):
+    name, args, shape = move
+    ours, numpy = getattr(mg, name), getattr(np, name)
+    if name in ("concatenate", "stack"):  # the array twice, and a part of it
+        assert_moves(lambda x: ours([x, x, -x * -1.0], *args), lambda x: numpy([x, x, x], *args), shape, rng, layout)
+    else:
+        assert_moves(lambda x: ours(x, *args), lambda x: numpy(x, *args), shape, rng, layout)
+
+
+def test_concatenate_arrays_of_several_lengths():
+    arrays = [np.random.default_rng(0).standard_normal((2, n)) for n in (3, 0, 1)]
+    agree(lambda *xs: mg.concatenate(xs, 1), lambda *xs: torch.cat(xs, 1), arrays, np.random.default_rng(0))
+    agree(lambda *xs: mg.concatenate(xs, None), lambda *xs: torch.cat([x.reshape(-1) for x in xs]), arrays, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(("shape", "where", "axis"), [((6,), 3, 0), ((6,), [1, 1, 4], 0), ((2, 5), [2], 1), ((2, 5), [-1], -1), ((4,), [2, 9], 0), ((0,), 2, 0), ((4, 2), np.array([1, 3]), -2)], ids=str)
+def test_split(shape, where, axis):
+    for i in range(len(np.split(np.zeros(shape), where, axis))):
+        assert_moves(lambda x, i=i: mg.split(x, where, axis)[i], lambda x, i=i: np.split(x, where, axis)[i], shape, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("width", [1, 0, (1, 2), ((1, 2),), ((0, 1), (2, 0))], ids=str)
+@pytest.mark.parametrize("mode", ["edge", "reflect", "symmetric", "wrap"])
+def test_pad_by_elements(width, mode):
+    assert_moves(lambda x: mg.pad(x, width, mode), lambda x: np.pad(x, width, mode), (3, 4), np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("width", [1, 0, (1, 2), ((1, 2),), ((0, 1), (2, 0))], ids=str)
+@pytest.mark.parametrize("fill", [0, 2.5, (1, 2), ((1, 2), (3, 4))], ids=str)
+@pytest.mark.parametrize("shape", [(2, 3), (0, 2)], ids=str)
+def test_pad_with_constants(width, fill, shape):
+    t = leaf(np.random.default_rng(0).standard_normal(shape))
+    y = mg.pad(t, width, constant_values=fill)
+    np.testing.assert_array_equal(y.data, np.pad(t.data, width, constant_values=fill))
+    g = np.random.default_rng(1).standard_normal(y.shape)
+    (gradient,) = gradients(y, g, [t])
+    np.testing.assert_array_equal(gradient.data.ravel(), g[np.pad(np.ones(shape, bool), width)])
+
+
+@settings(max_examples=150)
+@given(data=st.data(), shape=hnp.array_shapes(min_dims=1, max_dims=3, min_side=1, max_side=4), rng=rngs, layout=layouts)
+def test_indexing(data, shape, rng, layout):
+    key = data.draw(
+        hnp.basic_indices(shape, allow_newaxis=True)
+        | hnp.integer_array_indices(shape, result_shape=hnp.array_shapes(max_dims=2, min_side=0, max_side=4))
+        | hnp.integer_array_indices(shape[:1], result_shape=hnp.array_shapes(max_dims=2, max_side=5))
+        | hnp.arrays(bool, shape)
+        | hnp.arrays(bool, shape[:1])
+    )
+    assert_moves(lambda x: x[key], lambda x: x[key], shape, rng, layout)
+
+
+KEYS = [
+    [0, 0, 2], [], ([0, 0], [1, 1]), ([1, 1], slice(None)), (slice(None), [2, 2, 0]), (slice(None, None, -1), [0]), ([0, 2], None, ...), (..., np.array([[0, 1], [1, 1]])),
+    (1, [0, 0]), [True, False, True], np.int64(1), (np.array([True, False, True]), 1), np.array(2), (0, 0), (), ..., None, [[0, 1], [2, 0]],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("key", KEYS, ids=str)
+def test_indexing_as_people_write_it(key):
+    assert_moves(lambda x: x[key], lambda x: x[key], (3, 4), np.random.default_rng(0))
+
+
+def test_indexing_by_tensors():
+    x, i = mg.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True), mg.tensor([1, 1, 0])
+    (x[i] + x[:, mg.tensor([0])][i] + x[x.data[:, 0] > 2.0]).sum().backward()
+    np.testing.assert_array_equal(x.grad.data, [[1 + 2 * 1, 1], [2 + 2 * 2 + 3, 2 + 3]])
+
+
+@some
+@given(data=st.data(), shape=hnp.array_shapes(max_dims=3, max_side=3), rng=rngs)
+def test_take_along_axis(data, shape, rng):
+    axis = data.draw(st.none() | st.integers(-len(shape), len(shape) - 1))
+    length = int(np.prod(shape)) if axis is None else shape[axis]
+    picked = [data.draw(st.integers(0, 4))] if axis is None else [n if i != axis % len(shape) else data.draw(st.integers(0, 4)) for i, n in enumerate(shape)]
+    indices = rng.integers(-length, length, picked)
+    assert_moves(lambda x: mg.take_along_axis(x, indices, axis), lambda x: np.take_along_axis(x, indices, axis), shape, rng)
