@@ -42,8 +42,8 @@ docs: $(VENV)/.installed-data,plot,docs
 # A stamp for each set of extras: installed once, and again when the metadata changes.
 $(VENV)/.installed-%: setup.cfg pyproject.toml | $(BIN)/python
 	@echo "installing minigrad[$*] into $(VENV) (the first time takes a few minutes)"
-	$(if $(findstring peers,$*),$(PIP) torch==2.13.0)
-	$(PIP) --editable '.[$*]'
+	@$(if $(findstring peers,$*),$(PIP) torch==2.13.0)
+	@$(PIP) --editable '.[$*]'
 	@touch $@
 
 $(BIN)/python:

@@ -236,7 +236,9 @@ def test_ctrl_c_keeps_what_was_reached(tmp_path):
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         progress = b""
         while b"loss=" not in progress:  # until the first epochs are through
-            progress += process.stderr.read(1)
+            byte = process.stderr.read(1)
+            assert byte, progress
+            progress += byte
         process.send_signal(signal.SIGINT)
         out, err = process.communicate()
     assert process.returncode == 130
