@@ -61,10 +61,22 @@ def machine_code(source: str, name: str, signature: str, machine: Any) -> bytes:
     function = numba.cfunc(signature, **OPTIONS)(namespace[name])
     module = llvm.parse_assembly(function.inspect_llvm())
     module.get_function(function.native_name).name = ENTRY
+    drop_error_path(module, machine)
+    return machine.emit_object(module)
+
+
+def drop_error_path(module: Any, machine: Any) -> None:
+    """Have LLVM see that the function cannot fail, and drop what would report it, which calls into Numba.
+
+    Raises ValueError where something of Numba is still called: it would not be there in a process without Numba.
+    """
+    import llvmlite.binding as llvm
+
+    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=1))
+    builder.getModulePassManager().run(module, builder)
     foreign = [f.name for f in module.functions if f.is_declaration and f.name.startswith(("numba_", "NRT_"))]
     if foreign:
-        raise ValueError(f"{name}: the compiled function calls {foreign[0]}, which is there only where Numba is loaded")
-    return machine.emit_object(module)
+        raise ValueError(f"{module.name}: the compiled function calls {foreign[0]}, which only Numba has")
 
 
 _engines: list[Any] = []  # what has been loaded, which must live as long as its addresses are in use
@@ -98,7 +110,9 @@ def identity(source: str, signature: str) -> str:
     """A hash of all that the machine code depends on: the source, who compiles it, and for which processor."""
     import llvmlite.binding as llvm
 
-    compilers = [platform.python_version(), *map(version, ("numba", "llvmlite", "numpy"))]
+    from . import __version__
+
+    compilers = [__version__, platform.python_version(), *map(version, ("numba", "llvmlite", "numpy"))]
     processor = [llvm.get_process_triple(), llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()]
     text = "\n".join([source, signature, repr(OPTIONS), *compilers, *processor])
     return hashlib.sha256(text.encode()).hexdigest()[:32]
