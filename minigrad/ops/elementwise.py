@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..tensor import Tensor
+from ..tensor import Tensor, as_tensor
 from .card import NUMPY, elementwise, op
 
 # ---- arithmetic: by Python's operators, which are faster than the ufuncs on NumPy's scalars ------------------------
@@ -170,6 +170,8 @@ def where(condition: Any, x: Any = None, y: Any = None) -> Tensor:
     """
     if x is None or y is None:
         raise TypeError("where: it takes a condition and two branches; np.nonzero(condition) gives indices")
+    if isinstance(condition, Tensor) and condition.requires_grad:
+        condition = condition != 0
     return where_(condition, x, y)
 
 
@@ -189,8 +191,10 @@ def clip(a: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: 
     >>> mg.clip([-2.0, 0.5, 2.0], -1.0, 1.0)
     tensor([-1. ,  0.5,  1. ])
     """
+    a = as_tensor(a)
     lo, hi = (a_min if min is None else min), (a_max if max is None else max)
-    return clip_(a, -np.inf if lo is None else lo, np.inf if hi is None else hi)
+    least, most = (np.iinfo(a.dtype).min, np.iinfo(a.dtype).max) if a.dtype.kind in "iu" else (-np.inf, np.inf)
+    return clip_(a, least if lo is None else lo, most if hi is None else hi)
 
 
 NUMPY[np.clip] = clip
@@ -204,12 +208,16 @@ def identity(x):
     return x
 
 
-@op(vjp=lambda g, y, x, dtype: astype(g, x.dtype), cases=[([(2, 3)], {"dtype": np.float64})])
-def astype(x, dtype=np.float64):
-    """The values in another dtype; the gradient comes back in the dtype of x. To integers, no gradient flows.
+@op(vjp=lambda g, y, x, dtype: astype_(g, x.dtype), cases=[([(2, 3)], {"dtype": np.float64})])
+def astype_(x, dtype=np.float64):
+    return x if x.dtype == object else x.astype(dtype)
+
+
+def astype(x: Any, dtype: Any) -> Tensor:
+    """The values in another dtype; the gradient comes back in the dtype of x. Through integers, no gradient flows.
 
     >>> import minigrad as mg
     >>> mg.tensor([1.5, 2.5]).astype(np.float32).dtype
     dtype('float32')
     """
-    return x if x.dtype == object else x.astype(dtype)
+    return astype_(x if np.dtype(dtype).kind in "fO" else as_tensor(x).detach(), dtype)

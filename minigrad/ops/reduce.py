@@ -165,10 +165,10 @@ def softmax_weights(x, y):
     return np.exp(x - np.where(y == -np.inf, 0, y))
 
 
-# The root of a sum of squares has a kink where the sum is 0; the slope taken there is 0.
-root = elementwise("root", lambda x: np.sqrt(x),
-    vjp=lambda g, y, x: g / (2 * np.where(y == 0, np.inf, y)),
-    sympy="sqrt", domain=(0.1, 4), note="root'(0) = 0: norm(0) and std(constant) have gradient 0")
+# The root of a sum of squares, or of nth powers (n > 1), has a kink where the sum is 0; the slope taken there is 0.
+root = elementwise("root", lambda x, n=2: np.sqrt(x) if n == 2 else x ** (1 / n),
+    vjp=lambda g, y, x, n: g / (n * np.where(y == 0, np.inf, y) ** (n - 1)),
+    sympy="x, n: root(x, n)", domain=(0.1, 4), note="root'(0) = 0: norm(0) and std(constant) have gradient 0")
 
 
 @composite(np.var)
