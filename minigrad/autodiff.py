@@ -53,21 +53,32 @@ def walk(order: list[Tensor], seed: Any, create_graph: bool, stop: frozenset[Ten
                 yield t, g
                 if t._op is None or t in stop:
                     continue
-            inputs = t._inputs
-            for x in (t, *inputs):
-                if type(x) is Tensor and x._changed and x._settle() > t._born:
-                    raise changed_in_place(t, x)
+            inputs, params, born = t._inputs, t._params, t._born
             y, values = (t, inputs) if create_graph else (t._data, [plain(x) for x in inputs])
-            params = t._params
+            if t._changed and t._settle() > born:
+                raise changed_in_place(t, t)
             for x, rule in zip(inputs, t._op.vjp):
-                if type(x) is Tensor and x.requires_grad:
+                if type(x) is not Tensor:
+                    continue
+                if x._changed and x._settle() > born:
+                    raise changed_in_place(t, x)
+                if x.requires_grad:
                     gx = rule(g, y, *values, **params)
+                    if gx.shape != x._data.shape:
+                        gx = unbroadcast(gx, x._data.shape)
                     if check_gradient is not None:
                         check_gradient(t, x, g, gx)
                     earlier = gradients.get(x)
                     gradients[x] = gx if earlier is None else earlier + gx
     finally:
         mode.now = before
+
+
+def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
+    """Sum `g` over the axes along which an array of this shape was broadcast when it was used."""
+    extra = g.ndim - len(shape)
+    axes = tuple(range(extra)) + tuple(i + extra for i, n in enumerate(shape) if n == 1 != g.shape[i + extra])
+    return np.add.reduce(g, axis=axes).reshape(shape)
 
 
 def changed_in_place(result: Tensor, x: Tensor) -> RuntimeError:

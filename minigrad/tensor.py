@@ -100,7 +100,7 @@ def default_dtype() -> np.dtype:
 # that used it was born makes the gradient of that result wrong.
 tick = itertools.count(1).__next__
 NO_PARAMS: dict[str, Any] = {}
-EXPOSED = float("inf")  # `_changed` of a tensor whose array a user holds: compare fingerprints to know
+EXPOSED = -1  # `_changed` of a tensor whose array a user holds: compare fingerprints to know
 
 
 def fingerprint(array: np.ndarray) -> int:
@@ -135,7 +135,7 @@ class Tensor:
         self._inputs: tuple = ()
         self._params = NO_PARAMS
         self._born = 0
-        self._changed: float = 0
+        self._changed = 0
         self._grad: Tensor | None = None
         self._keep = False
 
@@ -162,7 +162,7 @@ class Tensor:
         """Say that the data has changed."""
         self._changed = tick()
 
-    def _settle(self) -> float:
+    def _settle(self) -> int:
         """When the data was last changed, once the array that a user may have written to has been looked at."""
         if self._changed == EXPOSED:
             before, changed = self._print

@@ -51,8 +51,18 @@ class Op:
                 params.update(zip(self.defaults, inputs[self.arity :], strict=False))
                 inputs = inputs[: self.arity]
             params = {**self.defaults, **params}
+        arrays, recorded = [], False
+        for x in inputs:
+            if type(x) is Tensor:
+                arrays.append(x._data)
+                if x.requires_grad:
+                    recorded = True
+                if x._changed == EXPOSED:
+                    x._settle()
+            else:
+                arrays.append(x if type(x) in READY else operand(x))
         try:
-            y = self.forward(*[x._data if type(x) is Tensor else x if type(x) in READY else operand(x) for x in inputs], **params)
+            y = self.forward(*arrays, **params) if params else self.forward(*arrays)
         except Exception as error:
             explain(self, inputs, params, error)
             raise
@@ -64,19 +74,11 @@ class Op:
         out._changed = 0
         out._grad = out.name = None
         out._keep = False
-        if now is RECORD:
-            recorded = False
-            for x in inputs:
-                if type(x) is Tensor:
-                    if x.requires_grad:
-                        recorded = True
-                    if x._changed == EXPOSED:
-                        x._settle()
-            if recorded:
-                out.requires_grad = True
-                out._op, out._inputs, out._params, out._born = self, inputs, params, tick()
-                return out
-        if type(y) in (float, int, bool):
+        if recorded and now is RECORD:
+            out.requires_grad = True
+            out._op, out._inputs, out._params, out._born = self, inputs, params, tick()
+            return out
+        if type(y) in (float, int, bool):  # Python's operators on Python's numbers
             out._data = np.asarray(y)
         out.requires_grad = False
         out._op, out._inputs, out._params, out._born = None, (), NO_PARAMS, 0
@@ -148,18 +150,14 @@ def composite(numpy: Any = None) -> Callable[[Callable], Callable]:
     return register
 
 
-# ---- elementwise ops: their inputs broadcast, so their gradients are summed back -----------------------------------
+# ---- elementwise ops: their inputs broadcast ------------------------------------------------------------------------
 
 
 def elementwise(name: str, forward: Callable, *, vjp: Any, sympy: Any, domain: Any, numpy: Any = None, **fields: Any) -> Op:
     """A card for an op that maps each element. `numpy` is the ufunc it stands for, if `forward` is not that itself."""
-    rules = (vjp,) if callable(vjp) else vjp
-    arity = len(rules)
     fields.setdefault("defaults", parameters(forward))
-    if arity > 1:
-        rules = tuple(None if rule is None else unbroadcasting(rule, i) for i, rule in enumerate(rules))
     is_ufunc = isinstance(forward, np.ufunc)
-    card = Op(name, forward, rules, sympy=sympy, domain=domain, arity=arity, **fields)
+    card = Op(name, forward, vjp, sympy=sympy, domain=domain, arity=1 if callable(vjp) else len(vjp), **fields)
     if isinstance(forward, FunctionType):  # the others, NumPy's and Python's own, dispatch by themselves
         card.forward = reads_symbols(card, forward)
     card.__doc__ = f"Elementwise {name}."
@@ -167,23 +165,6 @@ def elementwise(name: str, forward: Callable, *, vjp: Any, sympy: Any, domain: A
         if function is not None:
             NUMPY[function] = card
     return card
-
-
-def unbroadcasting(rule: Callable, i: int) -> Callable:
-    """The rule for input i with its result summed to the shape of that input."""
-
-    def summed(g, y, *inputs, **params):
-        gx, x = rule(g, y, *inputs, **params), inputs[i]
-        return gx if gx.shape == x.shape else unbroadcast(gx, x.shape)
-
-    return summed
-
-
-def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
-    """Sum `g` over the axes along which an array of this shape was broadcast to g's."""
-    extra = g.ndim - len(shape)
-    axes = tuple(range(extra)) + tuple(i + extra for i, n in enumerate(shape) if n == 1 != g.shape[i + extra])
-    return np.add.reduce(g, axis=axes).reshape(shape)
 
 
 def reads_symbols(card: Op, forward: Callable) -> Callable:

@@ -12,30 +12,26 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from ..tensor import Tensor, as_tensor, plain
-from .card import composite, each, op, unbroadcast
+from .card import composite, each, op
 from .elementwise import abs, power
 from .reduce import max, min, root, sum
 from .shape import reshape, transpose
 
 
 def _matmul_by_a(g, y, a, b):
-    if a.ndim == b.ndim == 2:
-        return np.matmul(g, b.T)
     if b.ndim == 1:
-        return unbroadcast(np.expand_dims(g, -1) * b, a.shape)
+        return np.expand_dims(g, -1) * b
     if a.ndim == 1:
-        return unbroadcast(np.matmul(np.expand_dims(g, -2), np.swapaxes(b, -1, -2)), (1, *a.shape)).reshape(a.shape)
-    return unbroadcast(np.matmul(g, np.swapaxes(b, -1, -2)), a.shape)
+        return np.matmul(np.expand_dims(g, -2), np.swapaxes(b, -1, -2))[..., 0, :]
+    return np.matmul(g, b.T if b.ndim == 2 else np.swapaxes(b, -1, -2))
 
 
 def _matmul_by_b(g, y, a, b):
-    if a.ndim == b.ndim == 2:
-        return np.matmul(a.T, g)
     if a.ndim == 1:
-        return unbroadcast(np.expand_dims(a, -1) * np.expand_dims(g, -2 if b.ndim > 1 else -1), b.shape + (1,) * (b.ndim == 1)).reshape(b.shape)
+        return np.expand_dims(a, -1) * np.expand_dims(g, -2) if b.ndim > 1 else a * g
     if b.ndim == 1:
-        return unbroadcast(np.matmul(np.swapaxes(a, -1, -2), np.expand_dims(g, -1)), (*b.shape, 1)).reshape(b.shape)
-    return unbroadcast(np.matmul(np.swapaxes(a, -1, -2), g), b.shape)
+        return np.matmul(np.swapaxes(a, -1, -2), np.expand_dims(g, -1))[..., 0]
+    return np.matmul(a.T if a.ndim == 2 else np.swapaxes(a, -1, -2), g)
 
 
 @op(arity=2, numpy=np.matmul, vjp=(_matmul_by_a, _matmul_by_b),
@@ -150,7 +146,7 @@ def _einsum_rule(i, g, y, *xs, subscripts):
     # An index that only this input has (in full: others may be broadcast) was summed over: the gradient is the same all along.
     others += [(c, np.ones_like(xs[i], shape=(n,))) for c, n in zip(terms[i], xs[i].shape, strict=True) if (c, n) not in present]
     back = f"{','.join(t for t, _ in others)}->{terms[i]}"
-    return unbroadcast(einsum_(*[x for _, x in others], subscripts=back), xs[i].shape)
+    return einsum_(*[x for _, x in others], subscripts=back)
 
 
 @op(arity=None, vjp=each(_einsum_rule),
@@ -244,4 +240,6 @@ def _vector_norm(x, ord, axis, keepdims):
         return sum((plain(x) != 0).astype(x.dtype), axis=axis, keepdims=keepdims)
     if isinstance(ord, str):
         raise ValueError(f"norm: ord={ord!r} is for matrices; a vector's is a number, as in ord=1")
-    return power(sum(power(abs(x), ord), axis=axis, keepdims=keepdims), 1 / ord)
+    powers = root(abs(x), 1 / ord) if 0 < ord < 1 else power(abs(x), ord)
+    total = sum(powers, axis=axis, keepdims=keepdims)
+    return root(total, ord) if ord > 1 else power(total, 1 / ord)

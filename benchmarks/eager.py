@@ -1,0 +1,141 @@
+"""The eager training step beside torch's: forward, backward, optimizer, one batch over and over, float32.
+
+    python benchmarks/eager.py [--rounds 5] [NET ...]
+
+Each side runs in a process of its own, in turn, so that both see the same machine; the table gives the median over the
+rounds of each side's best time for a step, and the ratio. Torch uses its fused optimizers, one thread for moons and digits, as
+more make it slower there, and two for mnist.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+STEPS = {"moons": 1000, "digits": 1000, "mnist": 200}
+BATCH = {"moons": 100, "digits": 32, "mnist": 128}
+WIDTHS = {"moons": (2, 16, 16, 1), "digits": (64, 64, 10), "mnist": (784, 128, 128, 10)}
+THREADS = {"moons": 1, "digits": 1, "mnist": 2}
+
+
+def batch(net: str) -> tuple[np.ndarray, np.ndarray]:
+    """One batch of noise: the time of a step does not depend on the values."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(BATCH[net], WIDTHS[net][0])).astype(np.float32)
+    if net == "moons":
+        return x, np.sign(rng.normal(size=(BATCH[net], 1))).astype(np.float32)
+    return x, rng.integers(0, 10, BATCH[net])
+
+
+def minigrad_step(net: str) -> Callable[[], object]:
+    import minigrad as mg
+    from minigrad import nn
+    from minigrad.nn import functional as F
+
+    mg.set_default_dtype(np.float32)
+    activation = nn.Tanh if net == "mnist" else nn.ReLU
+    layers: list[nn.Module] = []
+    for a, b in zip(WIDTHS[net], WIDTHS[net][1:], strict=False):
+        layers += [nn.Linear(a, b), activation()]
+    model = nn.Sequential(*layers[:-1])
+    params = list(model.parameters())
+    optimizer = mg.optim.SGD(params, lr=1e-2) if net == "moons" else mg.optim.Adam(params, lr=1e-3)
+    x, y = batch(net)
+
+    def loss():
+        if net == "moons":
+            return F.hinge_loss(model(x), y) + 1e-4 * sum(mg.sum(mg.square(p)) for p in params)
+        return F.cross_entropy(model(x), y)
+
+    def step():
+        optimizer.zero_grad()
+        loss().backward()
+        optimizer.step()
+
+    return step
+
+
+def torch_step(net: str) -> Callable[[], object]:
+    import torch
+    from torch import nn
+    from torch.nn import functional as F
+
+    torch.set_num_threads(THREADS[net])
+    rng = np.random.default_rng(1)
+    params = []
+    for a, b in zip(WIDTHS[net], WIDTHS[net][1:], strict=False):
+        params += [rng.normal(size=(a, b)) / np.sqrt(a), np.zeros(b)]
+    params = [nn.Parameter(torch.tensor(p, dtype=torch.float32)) for p in params]
+    activation = torch.tanh if net == "mnist" else torch.relu
+    optimizer = (
+        torch.optim.SGD(params, lr=1e-2, fused=True) if net == "moons" else torch.optim.Adam(params, lr=1e-3, fused=True)
+    )
+    x, y = map(torch.tensor, batch(net))
+
+    def loss():
+        h = x
+        for i in range(0, len(params), 2):
+            h = torch.addmm(params[i + 1], h, params[i])
+            if i < len(params) - 2:
+                h = activation(h)
+        if net == "moons":
+            return torch.relu(1 - y * h).mean() + 1e-4 * sum((p * p).sum() for p in params)
+        return F.cross_entropy(h, y)
+
+    def step():
+        optimizer.zero_grad()
+        loss().backward()
+        optimizer.step()
+
+    return step
+
+
+def microseconds(step: Callable[[], object], steps: int) -> float:
+    """The best time of a step over several runs of many steps."""
+    for _ in range(steps // 10):
+        step()
+    best = float("inf")
+    for _ in range(5):
+        start = time.perf_counter()
+        for _ in range(steps):
+            step()
+        best = min(best, (time.perf_counter() - start) / steps)
+    return best * 1e6
+
+
+def measure(net: str, side: str) -> float:
+    """The time of one side's step, from a process of its own."""
+    command = [sys.executable, __file__, "--worker", side, net]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(THREADS[net]), "OPENBLAS_NUM_THREADS": str(THREADS[net])}
+    return float(subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("nets", nargs="*", default=list(STEPS), metavar="NET", help=", ".join(STEPS))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        make = minigrad_step if options.worker == "minigrad" else torch_step
+        print(microseconds(make(options.nets[0]), STEPS[options.nets[0]]))
+        return
+    print(f"{'net':8} {'minigrad':>10} {'torch':>10}   torch / minigrad   (microseconds a step, medians of {options.rounds})")
+    for net in options.nets:
+        ours, theirs = [], []
+        for _ in range(options.rounds):
+            ours.append(measure(net, "minigrad"))
+            theirs.append(measure(net, "torch"))
+        ratio = statistics.median(b / a for a, b in zip(ours, theirs, strict=True))
+        print(f"{net:8} {statistics.median(ours):10.1f} {statistics.median(theirs):10.1f}   {ratio:.2f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
