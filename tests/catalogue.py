@@ -77,7 +77,7 @@ TORCH = {
     "reciprocal": torch.reciprocal,
     "relu": F.relu,
     "reshape": lambda x, shape: x.reshape(shape),
-    "root": torch.sqrt,
+    "root": lambda x, n=2: torch.pow(x, 1 / n),
     "scatter": lambda x, key, shape: torch.zeros(shape, dtype=x.dtype).index_put((torch.as_tensor(key),), x, accumulate=True),
     "sigmoid": torch.sigmoid,
     "sign": torch.sign,
@@ -106,6 +106,7 @@ STRUCTURED = sorted(name for name, card in CARDS.items() if card.cases is not No
 PARAMETERS = {
     "leaky_relu": {"negative_slope": st.floats(0, 0.5)},
     "elu": {"alpha": st.floats(0.5, 2)},
+    "root": {"n": st.sampled_from([1.5, 2, 3])},
     "softplus": {"beta": st.floats(0.5, 2), "threshold": st.floats(1, 20)},
 }
 
@@ -128,6 +129,12 @@ LAYOUTS = {
 layouts = st.sampled_from(sorted(LAYOUTS))
 rngs = st.integers(0, 2**32 - 1).map(np.random.default_rng)
 shapes = array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3)
+
+
+def spaced(rng, shape):
+    """Random numbers around 0, no two of which are nearly equal."""
+    n = int(np.prod(shape))
+    return (rng.permutation(n) - (n - 1) / 2 + rng.uniform(-0.2, 0.2, n)).reshape(shape) / 2
 
 
 def broadcastable(n):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from catalogue import (
-    ELEMENTWISE, PARAMETERS, STRUCTURED, TORCH, F, agree, axes_of, broadcastable, close, gradients, layouts, leaf, rngs, sample, shapes,
+    ELEMENTWISE, PARAMETERS, STRUCTURED, TORCH, F, agree, axes_of, broadcastable, close, gradients, layouts, leaf, rngs, sample, shapes, spaced,
     torch, torch_gradients, torch_leaf,
 )  # fmt: skip
 from hypothesis import assume, given, settings
@@ -77,9 +77,9 @@ def test_reductions(name, data, shape, keepdims, rng, layout):
     if name in ("var", "std"):
         assume(n > 1)
         params["ddof"] = data.draw(st.sampled_from([0, 1]))
-    agree(lambda x: ours(x, **params), lambda x: theirs(x, **params), [rng.uniform(-2, 2, shape)], rng, layout)
+    agree(lambda x: ours(x, **params), lambda x: theirs(x, **params), [spaced(rng, shape)], rng, layout)
     if hasattr(np, name):
-        x = rng.uniform(-2, 2, shape)
+        x = spaced(rng, shape)
         np.testing.assert_allclose(ours(x, **params).data, getattr(np, name)(x, **params), rtol=1e-14)
 
 
