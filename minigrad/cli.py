@@ -264,13 +264,15 @@ def train(args: argparse.Namespace) -> int:
     print(f"saved in {folder}: {' '.join(saved)}")
     if history.stopped.startswith("interrupted"):
         return 130
+    if history.stopped.startswith("diverged"):
+        return 1
 
     x, y = problem.train[0][:2], problem.train[1][:2]
     report = mg.verify.rules(mg.verify.ops_of(problem.loss(model(mg.tensor(x)), y)))
     (folder / "gradients.txt").write_text(f"{report}\n", encoding="utf-8")
     print(f"\nThe gradient of each op of this net, by our rule and by SymPy (also in {folder / 'gradients.txt'}):\n")
     print(report)
-    return 0 if report.ok and not history.stopped.startswith("diverged") else 1
+    return 0 if report.ok else 1
 
 
 def _prepare(args: argparse.Namespace) -> Problem:
@@ -403,7 +405,9 @@ def _save(
 
 def _draw(folder: Path, model: mg.nn.Sequential, problem: Problem, history: mg.History) -> None:
     curves = history.plot()  # where Matplotlib is missing, this says what to install
-    curves.axes[1].set_ylabel(f"held-out {problem.measure}")
+    for axis in curves.axes:
+        if axis.get_ylabel() == "metric":
+            axis.set_ylabel(f"held-out {problem.measure}")
     curves.savefig(folder / "curves.png")
 
     from matplotlib import pyplot

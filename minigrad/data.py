@@ -283,7 +283,7 @@ def _deal_by_class(order: Array, y: Array, held_out: int) -> Array:
 
 
 class Scaler(NamedTuple):
-    """The mean of each feature and the scale of each or of all; called on data it standardises, and `inverse` undoes it."""
+    """The mean of each feature and the scale of each, or of all: a call standardises, and `inverse` undoes it."""
 
     mean: Array
     scale: Array

@@ -88,7 +88,7 @@ def test_version(capsys):
         ("train mnist --path nowhere", "mnist: there is no folder nowhere; give the one that holds the IDX files"),
         ("train iris --out file/in/it", "Not a directory"),
         ("train iris --out full", "--out full is not empty, and no run overwrites another: give a new folder"),
-        ("verify tanhh", "tanhh\"; the nearest is \"tanh\""),
+        ("verify tanhh", "unknown op 'tanhh': did you mean 'tanh'?"),
     ],
 )
 def test_bad_input_is_refused_in_one_line(capsys, command, sentence):
