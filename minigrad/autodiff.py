@@ -50,11 +50,13 @@ def walk(order: list[Tensor], seed: Any, create_graph: bool, stop: frozenset[Ten
             if g is None:
                 continue
             if t._op is None or t._keep or t in stop:
+                if g.dtype is not t._data.dtype:  # float32 that met float64 on the way
+                    g = g.astype(t._data.dtype)
                 yield t, g
                 if t._op is None or t in stop:
                     continue
             inputs, params, born = t._inputs, t._params, t._born
-            y, values = (t, inputs) if create_graph else (t._data, [plain(x) for x in inputs])
+            y, values = (t, inputs) if create_graph else (t._data, [x._data if type(x) is Tensor else plain(x) for x in inputs])
             if t._changed and t._settle() > born:
                 raise changed_in_place(t, t)
             for x, rule in zip(inputs, t._op.vjp):
@@ -122,6 +124,7 @@ def accumulate(t: Tensor, g: Tensor, create_graph: bool) -> None:
 
 def starting_gradient(y: Tensor, gradient: Any, create_graph: bool = False) -> Any:
     """The gradient that the walk starts with, in y's shape and dtype: 1 for a scalar."""
+    check_differentiable(y.dtype)
     if gradient is None:
         if y.size != 1:
             raise RuntimeError(
@@ -172,7 +175,7 @@ def variable(x: Any, what: str) -> Tensor:
     """A tensor to differentiate by: `x` as a leaf of its own or, where x is part of a graph, as a new result in it."""
     from . import ops
 
-    if isinstance(x, Tensor) and x.requires_grad:
+    if isinstance(x, Tensor) and x.requires_grad and mode.now is RECORD:
         return ops.identity(x)
     t = as_tensor(x)
     try:

@@ -59,8 +59,11 @@ class Op:
                     recorded = True
                 if x._changed == EXPOSED:
                     x._settle()
+            elif type(x) in READY:
+                arrays.append(x)
             else:
-                arrays.append(x if type(x) in READY else operand(x))
+                arrays.append(operand(x))
+                inputs = tuple(arrays[-1] if z is x else z for z in inputs)
         try:
             y = self.forward(*arrays, **params) if params else self.forward(*arrays)
         except Exception as error:
