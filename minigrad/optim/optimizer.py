@@ -16,13 +16,14 @@ from .block import SMALL, Block, label
 
 Params = Iterable[Tensor] | Iterable[tuple[str, Tensor]] | Iterable[dict[str, Any]]
 
-# What a hyperparameter may be, where 0 or more is not the answer.
+FLAGS = {"nesterov", "centered"}
+# What a number may be, where 0 or above is not the answer.
 RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
-    "lr": (lambda x: x > 0, "above 0"),
-    "dampening": (lambda x: True, "finite"),
-    "beta": (lambda x: 0 <= x < 1, "at least 0 and below 1"),
-    "rho": (lambda x: 0 <= x <= 1, "between 0 and 1"),
-    "alpha": (lambda x: 0 <= x <= 1, "between 0 and 1"),
+    "lr": (lambda x: x > 0, " above 0"),
+    "dampening": (lambda x: True, ""),
+    "beta": (lambda x: 0 <= x < 1, " at least 0 and below 1"),
+    "rho": (lambda x: 0 <= x <= 1, " between 0 and 1"),
+    "alpha": (lambda x: 0 <= x <= 1, " between 0 and 1"),
 }
 
 
@@ -65,19 +66,9 @@ class Optimizer:
 
     def check(self, options: dict[str, Any]) -> None:
         """Raise TypeError or ValueError for the first of these hyperparameters that is unknown or out of range."""
-        owner = type(self).__name__
         for name, value in options.items():
-            known(f"option of {owner}", name, self.defaults)
-            if isinstance(self.defaults[name], bool):
-                if not isinstance(value, bool):
-                    raise TypeError(f"{owner}: {name} must be True or False, not {value!r}")
-            elif name == "betas":
-                if not isinstance(value, (tuple, list)) or len(value) != 2:
-                    raise TypeError(f"{owner}: betas must be a pair such as (0.9, 0.999), not {value!r}")
-                for beta in value:
-                    check_number(owner, "beta", beta)
-            else:
-                check_number(owner, name, value)
+            known(f"option of {type(self).__name__}", name, self.defaults)
+            check_option(type(self).__name__, name, value)
 
     # ---- parameters ----------------------------------------------------------------------------------------------
 
@@ -201,7 +192,7 @@ class Optimizer:
 
 def as_groups(params: Any, owner: str) -> list[dict[str, Any]]:
     """The groups that the first argument of an optimizer stands for."""
-    if isinstance(params, (Tensor, dict)):
+    if isinstance(params, Tensor | dict):
         kind = type(params).__name__
         raise TypeError(f"{owner}: give a list of tensors, such as [w, b] or model.parameters(), not one {kind}")
     items = list(params)
@@ -238,12 +229,21 @@ def check_parameter(p: Tensor, what: str) -> None:
         raise ValueError(f"{what} does not require grad, so it would never change: mg.tensor(..., requires_grad=True)")
 
 
-def check_number(owner: str, name: str, value: Any) -> None:
-    within, words = RANGES.get(name, (lambda x: x >= 0, "0 or above"))
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+def check_option(owner: str, name: str, value: Any) -> None:
+    if name in FLAGS:
+        if not isinstance(value, bool):
+            raise TypeError(f"{owner}: {name} must be True or False, not {value!r}")
+    elif name == "betas":
+        if not isinstance(value, tuple | list) or len(value) != 2:
+            raise TypeError(f"{owner}: betas must be a pair such as (0.9, 0.999), not {value!r}")
+        for beta in value:
+            check_option(owner, "beta", beta)
+    elif isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{owner}: {name} must be a number, not {value!r}")
-    if not (math.isfinite(value) and within(float(value))):
-        raise ValueError(f"{owner}: {name} must be a finite number {words}, not {value!r}")
+    else:
+        within, words = RANGES.get(name, (lambda x: x >= 0, " 0 or above"))
+        if not (math.isfinite(value) and within(float(value))):
+            raise ValueError(f"{owner}: {name} must be a finite number{words}, not {value!r}")
 
 
 # ---- the optimizers --------------------------------------------------------------------------------------------------
