@@ -46,7 +46,7 @@ def _grid(rows: int, columns: int, height: float) -> tuple[Figure, list[Axes]]:
     return figure, axes
 
 
-def boundary(scores: Callable[[Array], Array], x: Array, y: Array, classes: Sequence[str], points: int = 200) -> Figure:
+def boundary(scores: Callable[[Array], Array], x: Array, y: Array, classes: Sequence[str], points: int = 400) -> Figure:
     """The plane coloured by the class that gets the highest score, with the samples x (n, 2) of classes y (n,) on it.
 
     `scores` takes points (m, 2) and gives (m, classes), as a classifier's logits.
@@ -56,6 +56,7 @@ def boundary(scores: Callable[[Array], Array], x: Array, y: Array, classes: Sequ
     >>> figure.axes[0].get_xlabel()
     'x'
     """
+    from matplotlib.colors import ListedColormap
     from matplotlib.figure import Figure
 
     margin = 0.1 * (x.max(axis=0) - x.min(axis=0))
@@ -66,7 +67,10 @@ def boundary(scores: Callable[[Array], Array], x: Array, y: Array, classes: Sequ
     figure = Figure(figsize=(6, 5), layout="constrained")
     axis = figure.subplots()
     colours = [f"C{label}" for label in range(len(classes))]
-    axis.contourf(across, up, winner, levels=np.arange(len(classes) + 1) - 0.5, colors=colours, alpha=0.25)
+    axis.imshow(
+        winner, ListedColormap(colours), vmin=0, vmax=len(classes) - 1, alpha=0.25,
+        extent=(left, right, bottom, top), origin="lower", aspect="auto",
+    )  # fmt: skip
     for label, (name, colour) in enumerate(zip(classes, colours, strict=True)):
         axis.scatter(x[y == label, 0], x[y == label, 1], s=12, color=colour, label=name)
     axis.set(xlabel="x", ylabel="y")
