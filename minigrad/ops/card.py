@@ -49,8 +49,10 @@ class Op:
         if self.defaults:
             if self.arity is not None and len(inputs) > self.arity:  # parameters given by position, as NumPy allows
                 params.update(zip(self.defaults, inputs[self.arity :], strict=False))
-                inputs = inputs[: self.arity]
+                inputs = inputs[: self.arity] + inputs[self.arity + len(self.defaults) :]
             params = {**self.defaults, **params}
+        if len(inputs) != self.arity and self.arity is not None:
+            raise TypeError(f"{self.name} takes {self.arity} input{'s' * (self.arity > 1)}, and {len(inputs)} were given")
         arrays, recorded = [], False
         for x in inputs:
             if type(x) is Tensor:

@@ -23,13 +23,13 @@ def spread(g, x, axis, keepdims):
 
 def kept(x, axis):
     """The shape of a reduction of x with keepdims."""
-    axes = {i % x.ndim for i in ((axis,) if isinstance(axis, int | np.integer) else axis)}
+    axes = {i % (x.ndim or 1) for i in ((axis,) if isinstance(axis, int | np.integer) else axis)}
     return tuple(1 if i in axes else n for i, n in enumerate(x.shape))
 
 
 def count(x, axis):
     """How many elements of x are reduced into one."""
-    if axis is None:
+    if axis is None or x.ndim == 0:
         return x.size
     n = 1
     for i in (axis,) if isinstance(axis, int | np.integer) else axis:
@@ -180,8 +180,8 @@ def var(x: Any, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Tens
     tensor(0.66666667)
     """
     x = as_tensor(x)
-    n = count(x, axis)
-    return sum(square(x - mean(x, axis=axis, keepdims=True)), axis=axis, keepdims=keepdims) / (n - ddof)
+    total = sum(square(x - mean(x, axis=axis, keepdims=True)), axis=axis, keepdims=keepdims)
+    return total / (count(x, axis) - ddof)
 
 
 @composite(np.std)

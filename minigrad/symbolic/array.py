@@ -41,7 +41,10 @@ def exact(x: Any) -> sympy.Basic:
         return sympy.true if x else sympy.false
     if isinstance(x, int | np.integer):
         return sympy.Integer(int(x))
-    x = float(x)
+    try:
+        x = float(x)
+    except (TypeError, ValueError):
+        raise TypeError(f"an op takes tensors, arrays, numbers and SymPy expressions, not {type(x).__name__} {str(x)[:40]!r}") from None
     if _digits(x) in CONSTANTS:
         return CONSTANTS[_digits(x)]
     return sympy.nan if math.isnan(x) else sympy.Rational(repr(x))
