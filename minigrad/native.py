@@ -52,7 +52,10 @@ def build(source: str, name: str, signature: str) -> int:
 
 
 def machine_code(source: str, name: str, signature: str, machine: Any) -> bytes:
-    """The object file that Numba and LLVM make of the function."""
+    """The object file that Numba and LLVM make of the function.
+
+    Raises ValueError if it calls something of Numba, which would not be there in a process that only loads the file.
+    """
     import llvmlite.binding as llvm
     import numba
 
@@ -62,21 +65,18 @@ def machine_code(source: str, name: str, signature: str, machine: Any) -> bytes:
     module = llvm.parse_assembly(function.inspect_llvm())
     module.get_function(function.native_name).name = ENTRY
     drop_error_path(module, machine)
+    foreign = [f.name for f in module.functions if f.is_declaration and f.name.startswith(("numba_", "NRT_"))]
+    if foreign:
+        raise ValueError(f"{name}: the compiled function calls {foreign[0]}, which only Numba has")
     return machine.emit_object(module)
 
 
 def drop_error_path(module: Any, machine: Any) -> None:
-    """Have LLVM see that the function cannot fail, and drop what would report it, which calls into Numba.
-
-    Raises ValueError where something of Numba is still called: it would not be there in a process without Numba.
-    """
+    """Have LLVM see that the function cannot fail, and drop what would report it by calling into Numba."""
     import llvmlite.binding as llvm
 
     builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=1))
     builder.getModulePassManager().run(module, builder)
-    foreign = [f.name for f in module.functions if f.is_declaration and f.name.startswith(("numba_", "NRT_"))]
-    if foreign:
-        raise ValueError(f"{module.name}: the compiled function calls {foreign[0]}, which only Numba has")
 
 
 _engines: list[Any] = []  # what has been loaded, which must live as long as its addresses are in use

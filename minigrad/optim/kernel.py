@@ -79,9 +79,7 @@ class Hoist(ast.NodeTransformer):
             source = ast.unparse(node)
             return ast.Name(self.coefficients.setdefault(source, f"c{len(self.coefficients)}"))
         match node:
-            case ast.BinOp(
-                ast.Name(), ast.Pow(), ast.Constant(int(power))
-            ):  # multiplied out, since Numba's ** may fail
+            case ast.BinOp(ast.Name(), ast.Pow(), ast.Constant(int(power))):  # x * x, since a Numba power may fail
                 return functools.reduce(lambda x, y: ast.BinOp(x, ast.Mult(), y), [node.left] * power)
             case ast.Call():
                 return ast.Call(node.func, [self.visit(argument) for argument in node.args], [])
