@@ -380,9 +380,10 @@ def _set_lr(optimizer: Any, initial: list[float], factor: float) -> None:
 
 
 def _pair(what: str, pair: Any) -> tuple[Array, Array]:
-    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+    parts = tuple(pair) if isinstance(pair, (tuple, list, data.Dataset)) else ()
+    if len(parts) != 2:
         raise TypeError(f"fit: {what} must be a pair (X, Y) of arrays, not {type(pair).__name__}")
-    X, Y = (part._data if isinstance(part, Tensor) else np.asarray(part) for part in pair)
+    X, Y = (part._data if isinstance(part, Tensor) else np.asarray(part) for part in parts)
     for name, array in (("X", X), ("Y", Y)):
         if array.ndim == 0 or array.dtype.kind not in "biuf":
             raise TypeError(f"fit: {name} of {what} must be an array of numbers, its first axis the samples")

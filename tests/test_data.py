@@ -58,6 +58,18 @@ def test_without_scikit_learn_the_pip_line_is_named(monkeypatch):
         data.iris()
 
 
+def test_a_data_set_is_a_pair_for_fit():
+    iris = data.iris()
+    trained = []
+    for samples in (iris, (iris.x, iris.y)):
+        mg.random.seed(0)
+        model = mg.nn.Linear(4, 3)
+        sgd = mg.optim.SGD(model.parameters(), lr=0.01)
+        mg.fit(model, mg.nn.CrossEntropyLoss(), samples, sgd, epochs=2, progress=False)
+        trained.append(model.weight.numpy())
+    np.testing.assert_array_equal(*trained)
+
+
 # Made data
 
 
