@@ -93,6 +93,8 @@ def min(x, axis=None, keepdims=False):
 
 def _product_of_the_others(g, y, x, axis, keepdims):
     """y / x, but exact where x has zeros: the product of what comes before each element and what comes after."""
+    if x.ndim == 0:
+        return g
     axes = tuple(range(x.ndim)) if axis is None else (axis,) if isinstance(axis, int | np.integer) else tuple(axis)
     axes = tuple(i % x.ndim for i in axes)
     if x.size == 0:
