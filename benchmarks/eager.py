@@ -3,7 +3,7 @@
     python benchmarks/eager.py [--rounds 5] [NET ...]
 
 Each side runs in a process of its own, in turn, so that both see the same machine; the table gives the median over the
-rounds of each side's best time for a step, and the ratio. Torch uses its fused optimizers, one thread for moons and digits, as
+rounds of each side's best time for a step, and of the ratio. Torch uses its fused optimizers, one thread for moons and digits, as
 more make it slower there, and two for mnist.
 """
 
@@ -19,7 +19,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-STEPS = {"moons": 1000, "digits": 1000, "mnist": 200}
+STEPS = {"moons": 50, "digits": 50, "mnist": 20}  # in a run
 BATCH = {"moons": 100, "digits": 32, "mnist": 128}
 WIDTHS = {"moons": (2, 16, 16, 1), "digits": (64, 64, 10), "mnist": (784, 128, 128, 10)}
 THREADS = {"moons": 1, "digits": 1, "mnist": 2}
@@ -51,7 +51,7 @@ def minigrad_step(net: str) -> Callable[[], object]:
 
     def loss():
         if net == "moons":
-            return F.hinge_loss(model(x), y) + 1e-4 * sum(mg.sum(mg.square(p)) for p in params)
+            return F.hinge_loss(model(x), y) + 1e-4 * sum(mg.vdot(p, p) for p in params)
         return F.cross_entropy(model(x), y)
 
     def step():
@@ -98,11 +98,9 @@ def torch_step(net: str) -> Callable[[], object]:
 
 
 def microseconds(step: Callable[[], object], steps: int) -> float:
-    """The best time of a step over several runs of many steps."""
-    for _ in range(steps // 10):
-        step()
+    """The best time of a step over many short runs: what it takes where nothing else disturbs."""
     best = float("inf")
-    for _ in range(5):
+    for _ in range(100):
         start = time.perf_counter()
         for _ in range(steps):
             step()

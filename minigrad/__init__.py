@@ -11,7 +11,7 @@ from .ops import (
     expand_dims, expm1, flip, gelu, leaky_relu, linear, log, log1p, log2, log10, log_softmax, logaddexp, logsumexp, matmul, max,
     maximum, mean, min, minimum, moveaxis, multiply, negative, outer, pad, power, prod, ravel, reciprocal, relu, repeat,
     reshape, sigmoid, sign, silu, sin, sinh, softmax, softplus, split, sqrt, square, squeeze, stack, std, subtract, sum,
-    swapaxes, take_along_axis, tan, tanh, tensordot, tile, transpose, var, where,
+    swapaxes, take_along_axis, tan, tanh, tensordot, tile, transpose, var, vdot, where,
 )  # fmt: skip
 from .tensor import MinigradWarning, Tensor, no_grad, set_default_dtype, tensor
 

@@ -436,8 +436,8 @@ def tensor(data: Any, *, requires_grad: bool = False, dtype: Any = None, name: s
 
 
 def as_tensor(x: Any) -> Tensor:
-    """`x` itself if it is a tensor, else a leaf that holds it."""
-    return x if isinstance(x, Tensor) else tensor(x)
+    """`x` itself if it is a tensor, else a leaf that holds it (an array is not copied)."""
+    return x if isinstance(x, Tensor) else Tensor(x) if type(x) is np.ndarray and x.dtype.kind == "f" else tensor(x)
 
 
 READY = frozenset({np.ndarray, float, int, bool, np.float64, np.float32, np.int64, np.bool_, type(None)})

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
+from ..names import known
 from ..ops import elu, gelu, leaky_relu, log_softmax, relu, sigmoid, silu, softmax, softplus, tanh
 from ..tensor import Tensor, as_tensor, describe, plain, warn_once
 
@@ -30,17 +31,14 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
     return ops.matmul(x, as_tensor(weight).T) if bias is None else ops.linear(x, weight, bias)
 
 
+REDUCTIONS = ("mean", "sum", "none")
+
 # ---- losses --------------------------------------------------------------------------------------------------------
 
 
 def _reduce(loss: Tensor, reduction: str) -> Tensor:
-    if reduction == "mean":
-        return ops.mean(loss)
-    if reduction == "sum":
-        return ops.sum(loss)
-    if reduction == "none":
-        return loss
-    raise ValueError(f'reduction={reduction!r} is none of "mean", "sum", "none"')
+    known("reduction", reduction, REDUCTIONS)
+    return loss if reduction == "none" else ops.mean(loss) if reduction == "mean" else ops.sum(loss)
 
 
 def _same_shape(name: str, prediction: Tensor, target: Any) -> None:
@@ -104,9 +102,9 @@ def cross_entropy(input: Any, target: Any, reduction: str = "mean") -> Tensor:
             raise ValueError(
                 f"cross_entropy: scores of shape {input.shape} need class indices of shape {input.shape[:-1]}, not {target.shape}"
             )
-        if target.size and not 0 <= target.min() <= target.max() < classes:
+        if target.size and target.view(f"u{target.itemsize}").max() >= classes:  # negative ones are huge, seen unsigned
             raise ValueError(f"cross_entropy: classes are 0 to {classes - 1}, and the targets run from {target.min()} to {target.max()}")
-        return _reduce(ops.softmax_cross_entropy(input, target), reduction)
+        return ops.nll_loss(log_softmax(input), target, reduction=known("reduction", reduction, REDUCTIONS))
     if target.shape != input.shape:
         raise ValueError(
             f"cross_entropy: the target of dtype {target.dtype} and shape {target.shape} is neither integers of shape "

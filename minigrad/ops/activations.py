@@ -7,10 +7,11 @@ import functools
 import numpy as np
 
 from .card import elementwise, op
+from .shape import scatter
 from .reduce import largest
 
 relu = elementwise("relu", lambda x: np.maximum(x, 0),
-    vjp=lambda g, y, x: g * (y > 0),
+    vjp=lambda g, y, x: g * np.sign(y),  # 1 where x > 0; faster than a product with booleans
     sympy="x: Max(x, 0)", domain=(-3, 3), kinks=(0,), note="relu'(0) = 0")
 
 leaky_relu = elementwise("leaky_relu", lambda x, negative_slope=0.01: np.where(x > 0, x, negative_slope * x),
@@ -126,15 +127,24 @@ def log_softmax(x, axis=-1):
     return shifted - np.log(np.add.reduce(np.exp(shifted), axis=axis, keepdims=True))
 
 
-def _softmax_cross_entropy(x, target):
-    return -np.take_along_axis(_log_softmax(x, -1), target[..., None], -1)[..., 0]
+def _nll_rule(g, y, log_p, target, reduction):
+    share = g / target.size if reduction == "mean" else g.reshape(-1)
+    key = (np.arange(target.size), target.ravel())
+    return scatter(-share, key, (target.size, log_p.shape[-1]), unique=True).reshape(log_p.shape)
 
 
-@op(arity=2, sympy=_softmax_cross_entropy, cases=[([(2, 3), np.array([2, 0])], {})],
-    vjp=(lambda g, y, x, target: (softmax(x) - (target[..., None] == np.arange(x.shape[-1]))) * g[..., None], None))
-def softmax_cross_entropy(x, target):
-    """-log(softmax(x)[target]) for each row of scores x (..., classes) and its class in target (...), integers."""
-    scores = x.reshape(-1, x.shape[-1])
-    scores = scores - np.maximum.reduce(scores, axis=1, keepdims=True)
-    chosen = scores[np.arange(len(scores)), target.ravel()]
-    return (np.log(np.add.reduce(np.exp(scores), axis=1)) - chosen).reshape(target.shape)
+@op(arity=2, vjp=(_nll_rule, None),
+    cases=[([(2, 3), np.array([2, 0])], {"reduction": r}) for r in ("mean", "sum", "none")])
+def nll_loss(log_p, target, reduction="mean"):
+    """-log_p[..., target]: the negative log-likelihood of the class `target` (integers) in each row of `log_p`.
+
+    >>> import minigrad as mg
+    >>> mg.ops.nll_loss([[-1.0, -2.0], [-3.0, -4.0]], [1, 0], "none")
+    tensor([2., 3.])
+    """
+    rows = log_p.reshape(-1, log_p.shape[-1])
+    picked = -rows[np.arange(target.size), target.ravel()]
+    if reduction == "none":
+        return picked.reshape(target.shape)
+    total = np.add.reduce(picked)
+    return total / target.size if reduction == "mean" else total
