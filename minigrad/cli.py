@@ -141,7 +141,11 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     _add_verify(commands)
     if argv and not argv[0].startswith("-"):  # argparse does not name the nearest
         _refusing(known, "command", argv[0], commands.choices)
-    return parser.parse_args(argv)
+    args, surplus = parser.parse_known_args(argv)
+    if surplus:
+        options = [f"--{name.replace('_', '-')}" for name in vars(args) if name not in ("command", "dataset", "ops")]
+        _refusing(known, "argument", surplus[0].split("=")[0], [*options, "--help"])
+    return args
 
 
 def _add_train(commands: Any) -> None:
@@ -224,7 +228,7 @@ def _refusing(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 
 def verify(args: argparse.Namespace) -> int:
     """Print the table of the gradient rules of some ops; the status is 1 where one is refuted."""
-    names = None if args.ops == ["all"] else args.ops
+    names = None if "all" in args.ops else args.ops
     report = _refusing(mg.verify.rules, names)
     print(report)
     return 0 if report.ok else 1
@@ -251,7 +255,7 @@ def train(args: argparse.Namespace) -> int:
     """Train a net as the options say, check the gradients that it used, and save everything in a new folder."""
     problem = _refusing(_prepare, args)
     settings = _settings(args)
-    folder = _refusing(_new_folder, args.out, args.dataset, settings)
+    folder = _new_folder(args.out, args.dataset, settings)
     mg.random.seed(args.seed)
     model = _net(problem, settings)
     print(_describe(problem, model, settings))
@@ -323,10 +327,15 @@ def _new_folder(out: Path | None, dataset: str, settings: dict[str, Any]) -> Pat
     if out is None:
         numbered = (Path("runs") / f"{dataset}-{number}" for number in itertools.count(1))
         out = next(folder for folder in numbered if not folder.exists())
-    out.mkdir(parents=True, exist_ok=True)
-    if any(out.iterdir()):
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        empty = not any(out.iterdir())
+        if empty:
+            _save_settings(out, settings)
+    except OSError as error:
+        raise Refused(f"cannot write into a folder {out}: {error.strerror}; --out FOLDER takes another") from error
+    if not empty:
         raise Refused(f"--out {out} is not empty, and no run overwrites another: give a new folder")
-    _save_settings(out, settings)
     return out
 
 
