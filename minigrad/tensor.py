@@ -13,6 +13,7 @@ import threading
 import warnings
 import zlib
 from collections.abc import Iterator
+from sys import getrefcount
 from typing import Any, final
 
 import numpy as np
@@ -164,10 +165,17 @@ class Tensor:
 
     def _settle(self) -> int:
         """When the data was last changed, once the array that a user may have written to has been looked at."""
-        if self._changed == EXPOSED:
-            before, changed = self._print
-            self._changed = changed if fingerprint(self._data) == before else tick()
-        return self._changed
+        if self._changed != EXPOSED:
+            return self._changed
+        before, changed = self._print
+        now = fingerprint(self._data)
+        if now != before:
+            changed = tick()
+        if getrefcount(self._data) > 2:  # more than our own reference and the call's: the user holds on to the array
+            self._print = now, changed
+        else:
+            self._changed = changed
+        return changed
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -58,7 +58,7 @@ def _into_array(ufunc: np.ufunc, method: str, inputs: tuple, params: dict[str, A
     """`array -= tensor`: NumPy writes into the array, which no graph sees."""
     out = params.get("out", inputs[:1])
     for x in (*inputs, *out):
-        if isinstance(x, Tensor) and (x.requires_grad or x in out):
+        if isinstance(x, Tensor) and (x.requires_grad or any(x is array for array in out)):
             raise TypeError(f"np.{ufunc.__name__}: {describe(x)} would leave the graph through out=; leave out= away, or use .data")
     return getattr(ufunc, method)(*map(plain, inputs), **params)
 
