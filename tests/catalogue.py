@@ -34,7 +34,7 @@ TORCH = {
     "arctan": torch.arctan,
     "astype": lambda x, dtype: x.to(torch.from_numpy(np.zeros(0, dtype)).dtype),
     "broadcast_to": lambda x, shape: torch.broadcast_to(x, shape),
-    "clip": lambda *xs: torch.clamp(*torch.broadcast_tensors(*xs)),  # clamp itself cannot broadcast x
+    "clip": lambda *xs: torch.clamp(*torch.broadcast_tensors(*xs)),  # clamp cannot broadcast x
     "concatenate": lambda *xs, axis=0: torch.cat(xs, axis),
     "cos": torch.cos,
     "cosh": torch.cosh,
@@ -130,9 +130,9 @@ shapes = array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3)
 
 
 def spaced(rng, shape):
-    """Random numbers around 0, no two of which are nearly equal."""
+    """Random numbers around 0, none nearly 0, no two nearly equal."""
     n = int(np.prod(shape))
-    return (rng.permutation(n) - (n - 1) / 2 + rng.uniform(-0.2, 0.2, n)).reshape(shape) / 2
+    return (rng.permutation(n) - n // 2 + 0.5 + rng.uniform(-0.2, 0.2, n)).reshape(shape) / 2
 
 
 def broadcastable(n):
