@@ -37,6 +37,7 @@ bench: $(VENV)/.installed-data,plot,peers
 	set -e; for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file; done
 
 docs: $(VENV)/.installed-data,plot,docs
+	$(BIN)/python docs/generate.py
 	$(BIN)/mkdocs build --quiet --strict
 
 # A stamp for each set of extras: installed once, and again when the metadata changes.
