@@ -37,29 +37,29 @@ def below(root: Tensor, stop: frozenset[Tensor] = frozenset()) -> list[Tensor]:
     return sorted(seen, key=attrgetter("_born"), reverse=True)
 
 
-def walk(order: list[Tensor], seed: Any, create_graph: bool, stop: frozenset[Tensor] = frozenset()) -> Iterator[tuple[Tensor, Any]]:
-    """Send the gradient `seed` of order[0] down through `order`; yield each tensor with its complete gradient.
+def walk(order: list[Tensor], seed: Any, create_graph: bool, stop: frozenset[Tensor] = frozenset()) -> dict[Tensor, Any]:
+    """Send the gradient `seed` of order[0] down through `order`; return the gradients of its ends: leaves and `stop`.
 
     The gradients are plain arrays, and rules run on plain arrays; with `create_graph` both are Tensors.
     """
-    gradients = {order[0]: seed}
+    gradients = {order[0]: seed}  # complete for a tensor when its turn comes
+    kept = {}
     before, mode.now = mode.now, RECORD if create_graph else PLAIN
     try:
         for t in order:
             g = gradients.pop(t, None)
             if g is None:
                 continue
-            if t._op is None or t._keep or t in stop:
-                if g.dtype is not t._data.dtype:  # float32 that met float64 on the way
-                    g = g.astype(t._data.dtype)
-                yield t, g
-                if t._op is None or t in stop:
+            op, ended = t._op, t._op is None or (stop and t in stop)
+            if ended or t._keep:
+                kept[t] = g if g.dtype is t._data.dtype else g.astype(t._data.dtype)  # float32 may have met float64
+                if ended:
                     continue
             inputs, params, born = t._inputs, t._params, t._born
             y, values = (t, inputs) if create_graph else (t._data, [x._data if type(x) is Tensor else plain(x) for x in inputs])
             if t._changed and t._settle() > born:
                 raise changed_in_place(t, t)
-            for x, rule in zip(inputs, t._op.vjp):
+            for x, rule in zip(inputs, op.vjp, strict=False):
                 if type(x) is not Tensor:
                     continue
                 if x._changed and x._settle() > born:
@@ -74,6 +74,7 @@ def walk(order: list[Tensor], seed: Any, create_graph: bool, stop: frozenset[Ten
                     gradients[x] = gx if earlier is None else earlier + gx
     finally:
         mode.now = before
+    return kept
 
 
 def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
@@ -99,7 +100,7 @@ def backward(y: Tensor, gradient: Any = None, create_graph: bool = False) -> Non
         )
     seed = starting_gradient(y, gradient, create_graph)
     given = {id(seed)}  # arrays that somebody else holds: a leaf gets a copy
-    for t, g in walk(below(y), seed, create_graph):
+    for t, g in walk(below(y), seed, create_graph).items():
         if not create_graph:
             if type(g) is not np.ndarray or g.base is not None or id(g) in given:
                 g = np.array(g, subok=True)
@@ -198,10 +199,10 @@ def pull(y: Tensor, seed: Any, inputs: list[Tensor], create_graph: bool | None =
     for t in reversed(order):  # oldest first: leave out what does not lead to an input
         if t in wanted or any(type(x) is Tensor and x in needed for x in t._inputs):
             needed.add(t)
-    found = {}
+    found: dict[Tensor, Any] = {}
     if y in needed:
         start = starting_gradient(y, seed, create_graph)
-        found = dict(walk([t for t in order if t in needed], start, create_graph, wanted))
+        found = walk([t for t in order if t in needed], start, create_graph, wanted)
     return [as_gradient(found[x]) if x in found else Tensor(np.zeros_like(x._data)) for x in inputs]
 
 

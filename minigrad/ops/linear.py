@@ -72,7 +72,7 @@ def linear(x, w, b):
     """x @ w.T + b: one op, since every network consists of it. w has shape (out, in)."""
     try:
         y = np.dot(x, w.T) if x.ndim == 2 else np.matmul(x, w.T)  # for matrices the same, and quicker to start
-    except ValueError:
+    except (ValueError, AttributeError):  # a bare number has no axes at all
         raise ValueError(f"the last axis of the input has {np.shape(x)[-1:]} elements, the weight takes {w.shape[1:]}") from None
     y += b
     return y
@@ -109,7 +109,7 @@ def vdot(a, b):
     >>> mg.vdot([[1.0, 2.0]], [[3.0, 4.0]])
     tensor(11.)
     """
-    if np.shape(a) != np.shape(b):
+    if a.shape != b.shape:
         raise ValueError("the two shapes differ")
     return np.vdot(a, b)
 

@@ -58,7 +58,7 @@ def mean(x, axis=None, keepdims=False):
     >>> mg.mean([1.0, 2.0, 6.0])
     tensor(3.)
     """
-    return np.true_divide(np.add.reduce(x, axis=axis, keepdims=keepdims), count(x, axis))
+    return np.add.reduce(x, axis=axis, keepdims=keepdims) / count(x, axis)
 
 
 def _by_choice(g, y, x, axis, keepdims):
