@@ -95,7 +95,7 @@ def cross_entropy(input: Any, target: Any, reduction: str = "mean") -> Tensor:
             "cross_entropy: its input was made by softmax, and cross_entropy applies softmax itself: give it the scores (logits)",
         )
     wanted = target
-    target = plain(target)
+    target = np.asanyarray(plain(target))
     classes = input.shape[-1] if input.ndim else 0
     if target.dtype.kind in "iu":
         if target.shape != input.shape[:-1]:

@@ -25,7 +25,7 @@ PLAIN_UFUNCS = {
 PLAIN_FUNCTIONS = {
     np.shape, np.ndim, np.size, np.argmax, np.argmin, np.argsort, np.allclose, np.isclose, np.array_equal, np.any, np.all,
     np.nonzero, np.count_nonzero, np.searchsorted, np.round, np.result_type, np.array2string, np.array_repr, np.array_str, np.may_share_memory,
-    np.shares_memory, np.unique, np.bincount, np.isin, np.iscomplexobj, np.isrealobj, np.can_cast, np.save, np.savez, np.savetxt, np.copyto,
+    np.shares_memory, np.unique, np.bincount, np.isin, np.iscomplexobj, np.isrealobj, np.can_cast, np.save, np.savez, np.savetxt,
 }  # fmt: skip
 
 
