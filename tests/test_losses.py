@@ -1,0 +1,198 @@
+"""The losses of mg.nn.functional: values and gradients against torch.nn.functional, reductions, refused shapes."""
+
+import numpy as np
+import pytest
+from catalogue import F, agree, gradients, leaf, rngs, torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes
+
+import minigrad as mg
+from minigrad.nn import functional as nf
+
+reductions = st.sampled_from(["mean", "sum", "none"])
+shapes = array_shapes(min_dims=0, max_dims=3, max_side=4)
+
+
+def hinge(x, target, reduction="mean"):
+    """torch's hinge_embedding_loss is another; this is the definition of Cortes and Vapnik (1995)."""
+    loss = torch.clamp_min(1 - target * x, 0)
+    return {"mean": loss.mean(), "sum": loss.sum(), "none": loss}[reduction]
+
+
+ELEMENTWISE = {
+    "mse_loss": (F.mse_loss, lambda rng, shape: rng.normal(size=shape)),
+    "huber_loss": (F.huber_loss, lambda rng, shape: rng.normal(size=shape)),
+    "binary_cross_entropy_with_logits": (
+        F.binary_cross_entropy_with_logits,
+        lambda rng, shape: rng.uniform(0, 1, shape),
+    ),
+    "hinge_loss": (hinge, lambda rng, shape: rng.choice([-1.0, 1.0], shape)),
+}
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+@settings(max_examples=30)
+@given(shape=shapes, reduction=reductions, rng=rngs)
+def test_elementwise_losses(name, shape, reduction, rng):
+    theirs, targets = ELEMENTWISE[name]
+    x = np.asarray(3 * rng.normal(size=shape))
+    target = np.asarray(targets(rng, shape))
+    agree(
+        lambda *a: getattr(nf, name)(*a, reduction=reduction),
+        lambda *a: theirs(*a, reduction=reduction),
+        [x, target],
+        rng,
+    )
+
+
+@pytest.mark.parametrize("delta", [0.3, 1.0, 2.5])
+def test_huber_delta(delta):
+    rng = np.random.default_rng(0)
+    agree(
+        lambda *a: nf.huber_loss(*a, delta=delta),
+        lambda *a: F.huber_loss(*a, delta=delta),
+        [3 * rng.normal(size=20), rng.normal(size=20)],
+        rng,
+    )
+
+
+@settings(max_examples=40)
+@given(shape=array_shapes(min_dims=1, max_dims=3, max_side=4), reduction=reductions, rng=rngs)
+def test_cross_entropy_with_classes(shape, reduction, rng):
+    x, target = 3 * rng.normal(size=shape), np.asarray(rng.integers(0, shape[-1], shape[:-1]))
+
+    def theirs(x):  # torch's classes are the second axis
+        loss = F.cross_entropy(
+            x.reshape(-1, shape[-1]), torch.from_numpy(target).reshape(-1), reduction="none"
+        ).reshape(target.shape)
+        return {"mean": loss.mean(), "sum": loss.sum(), "none": loss}[reduction]
+
+    for classes in (target, mg.tensor(target), target.tolist(), target.astype(np.uint8)):
+        agree(lambda x, classes=classes: nf.cross_entropy(x, classes, reduction), theirs, [x], rng)
+
+
+@settings(max_examples=30)
+@given(n=st.integers(1, 4), classes=st.integers(1, 4), reduction=reductions, rng=rngs)
+def test_cross_entropy_with_probabilities(n, classes, reduction, rng):
+    x, target = 3 * rng.normal(size=(n, classes)), rng.dirichlet(np.ones(classes), n)
+    agree(
+        lambda *a: nf.cross_entropy(*a, reduction=reduction),
+        lambda *a: F.cross_entropy(*a, reduction=reduction),
+        [x, target],
+        rng,
+    )
+    agree(
+        lambda *a: nf.cross_entropy(*a, reduction=reduction),
+        lambda *a: F.cross_entropy(*a, reduction=reduction),
+        [x[0], target[0]],
+        rng,
+    )
+
+
+def test_classes_and_certain_probabilities_are_the_same():
+    x, target = leaf(np.random.default_rng(0).normal(size=(4, 3))), np.array([2, 0, 1, 1])
+    a, b = nf.cross_entropy(x, target), nf.cross_entropy(x, np.eye(3)[target])
+    assert a.item() == pytest.approx(b.item(), rel=1e-15)
+    (ga,), (gb,) = gradients(a, None, [x]), gradients(b, None, [x])
+    np.testing.assert_allclose(ga.data, gb.data, rtol=1e-13, atol=1e-16)
+
+
+EXTREME = np.array([[1e4, -1e4, 0.0], [-1e4, -1e4, -1e4], [0.0, 1e4, 1e4]])
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_cross_entropy_of_extreme_scores(reduction):
+    rng = np.random.default_rng(0)
+    target = np.array([1, 2, 0])
+    agree(
+        lambda x: nf.cross_entropy(x, target, reduction),
+        lambda x: F.cross_entropy(x, torch.from_numpy(target), reduction=reduction),
+        [EXTREME],
+        rng,
+    )
+    probabilities = np.array([[1.0, 0.0, 0.0], [0.2, 0.3, 0.5], [0.0, 0.0, 1.0]])
+    agree(
+        lambda *a: nf.cross_entropy(*a, reduction),
+        lambda *a: F.cross_entropy(*a, reduction=reduction),
+        [EXTREME, probabilities],
+        rng,
+    )
+
+
+@pytest.mark.parametrize("target", [0.0, 0.3, 1.0])
+def test_binary_cross_entropy_of_extreme_scores(target):
+    targets = np.full(3, target)
+    theirs = lambda *a: F.binary_cross_entropy_with_logits(*a, reduction="none")  # noqa: E731
+    agree(
+        lambda *a: nf.binary_cross_entropy_with_logits(*a, reduction="none"),
+        theirs,
+        [EXTREME[0], targets],
+        np.random.default_rng(0),
+        second=False,
+    )
+
+
+@pytest.mark.parametrize("name", [*ELEMENTWISE, "cross_entropy"])
+def test_float32_stays_float32(name):
+    x = leaf(np.ones((2, 3), np.float32))
+    target = [0, 1] if name == "cross_entropy" else np.ones((2, 3), np.float32)
+    loss = getattr(nf, name)(x, target)
+    loss.backward()
+    assert loss.dtype == x.grad.dtype == np.float32
+
+
+# ---- refused -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+@pytest.mark.parametrize(
+    ("a", "b", "remedy"),
+    [
+        ((4, 1), (4,), r"reshape the target to \(4, 1\)"),
+        ((4,), (4, 1), r"reshape the target to \(4,\)"),
+        ((4,), (), "one of each"),
+        ((2, 3), (3,), "one of each"),
+    ],
+)
+def test_shapes_that_would_broadcast_are_refused(name, a, b, remedy):
+    """(n, 1) against (n,) trains towards nonsense without a word in other libraries."""
+    with pytest.raises(ValueError, match=rf"{name}: the prediction has shape .* and the target .*: {remedy}"):
+        getattr(nf, name)(mg.zeros(a, requires_grad=True), np.zeros(b))
+
+
+def test_modules_refuse_them_too():
+    with pytest.raises(ValueError, match=r"reshape the target to \(4, 1\)"):
+        mg.nn.MSELoss()(mg.zeros((4, 1)), mg.zeros(4))
+
+
+scores = mg.zeros((4, 3), requires_grad=True)
+REFUSED = [
+    (
+        lambda: nf.cross_entropy(scores, np.zeros((4, 1), int)),
+        r"cross_entropy: scores of shape \(4, 3\) need class indices of shape \(4,\), not \(4, 1\)",
+    ),
+    (lambda: nf.cross_entropy(scores, np.zeros(3, int)), r"class indices of shape \(4,\), not \(3,\)"),
+    (
+        lambda: nf.cross_entropy(scores, [0, 1, 2, 3]),
+        r"cross_entropy: classes are 0 to 2, and the targets run from 0 to 3",
+    ),
+    (
+        lambda: nf.cross_entropy(scores, [0, -1, 2, 1]),
+        r"cross_entropy: classes are 0 to 2, and the targets run from -1 to 2",
+    ),
+    (
+        lambda: nf.cross_entropy(scores, np.zeros(4)),
+        r"cross_entropy: the target of dtype float64 and shape \(4,\) is neither integers of shape \(4,\) nor probabilities of shape \(4, 3\)",
+    ),
+    (lambda: nf.mse_loss(scores, scores, reduction="men"), r"reduction"),
+    (lambda: nf.cross_entropy(scores, [0, 1, 2, 1], reduction=None), r"reduction"),
+    (lambda: nf.huber_loss(scores, scores, delta=0), r"huber_loss: delta=0 must be positive"),
+    (lambda: nf.huber_loss(scores, scores, delta=float("nan")), r"huber_loss: delta=nan must be positive"),
+]
+
+
+@pytest.mark.parametrize(("call", "sentence"), REFUSED, ids=range(len(REFUSED)))
+def test_refused(call, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        call()
