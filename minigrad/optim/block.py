@@ -49,7 +49,7 @@ class Block:
         in_place = len(params) == 1 and params[0]._data.flags.carray
         self.values = params[0]._data.reshape(-1) if in_place else np.empty(self.size, self.dtype)
         self.shapes = [p.shape for p in params]
-        self.joined_gradient = np.empty(self.size, self.dtype)
+        self.joined_gradient = np.empty(self.size, self.dtype)  # takes no memory until written to
         self.joined = pointer_at(id(self.joined_gradient) + DATA)
         views, places = self.views(self.values), self.views(self.joined_gradient)
         self.members = [(p, v, g, v.shape, v.strides) for p, v, g in zip(params, views, places, strict=True)]

@@ -12,7 +12,7 @@ import os
 import textwrap
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -132,16 +132,19 @@ def kernel_source(rule: Callable, dtype: np.dtype) -> str:
         *(f"{s}_ = arrays[{k}]" for k, s in enumerate(("p", *state))),
         *once,
         *(f"{c} = real({source})" for source, c in hoist.coefficients.items()),
-        "for i in range(size):",
     ]
     body = [*(f"{s} = {s}_[i]" for s in ("p", *state)), "g = gradient[i]", *loop, *(f"{s}_[i] = {s}" for s in state)]
-    return (
-        f"from math import sqrt\nfrom numba import {dtype} as real\n\ndef {name}(size, arrays, scalars, gradient):\n"
-        + textwrap.indent("\n".join(head), " " * 4)
-        + "\n"
-        + textwrap.indent("\n".join(body), " " * 8)
-        + "\n"
-    )
+    lines = [
+        "from math import sqrt",
+        f"from numba import {dtype} as real",
+        "",
+        f"def {name}(size, arrays, scalars, gradient):",
+        *(f"    {line}" for line in head),
+        "    for i in range(size):",
+        *(f"        {line}" for line in body),
+        "",
+    ]
+    return "\n".join(lines)
 
 
 @functools.cache
@@ -160,8 +163,8 @@ def threads() -> int:
 
 @functools.cache
 def pool(process: int) -> ThreadPoolExecutor:
-    """This process's threads beside the main one (after a fork, the parent's are not there)."""
-    return ThreadPoolExecutor(max(1, threads() - 1), thread_name_prefix="minigrad")
+    """This process's threads (after a fork, the parent's are not there)."""
+    return ThreadPoolExecutor(threads(), thread_name_prefix="minigrad")
 
 
 def run_parts(parts: Sequence[Callable], gradient: Any, stride: int) -> None:
@@ -177,7 +180,9 @@ def run_parts(parts: Sequence[Callable], gradient: Any, stride: int) -> None:
                 i, run = left.popleft()
                 run(ctypes.c_void_p(gradient.value + i * stride))
 
-    helpers = [pool(os.getpid()).submit(work) for _ in range(threads() - 1)]
-    work()
-    for helper in helpers:
-        helper.result()
+    workers = [pool(os.getpid()).submit(work) for _ in range(threads())]
+    try:
+        wait(workers)
+    finally:  # Ctrl-C too has to wait until the step is whole
+        for worker in workers:
+            worker.result()

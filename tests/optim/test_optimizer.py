@@ -273,6 +273,18 @@ def test_a_learning_rate_may_fall_to_zero_later_but_not_to_nan():
     assert p.data.tolist() == [1, 2]
 
 
+@pytest.mark.parametrize("shape", [(), (0,), (3, 0), (1,)])
+def test_a_parameter_of_any_shape_may_be_alone(shape):
+    p = parameter(np.ones(shape))
+    optimizer = mg.optim.Adam([p], lr=0.5)
+    for _ in range(2):
+        optimizer.zero_grad()
+        (3 * p).sum().backward()
+        optimizer.step()
+    assert p.shape == shape
+    np.testing.assert_allclose(p.data, np.zeros(shape), atol=1e-7)
+
+
 # ---- state -----------------------------------------------------------------------------------------------------------
 
 
