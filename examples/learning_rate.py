@@ -2,8 +2,9 @@
 
 A bowl. The squared error of a linear model is a bowl, and its steepest curvature L is the largest eigenvalue of its
 Hessian. Along that direction a step of gradient descent multiplies the distance to the minimum by 1 - lr L. So descent
-converges for every learning rate below 2 / L. Above it each step makes the error larger, until it overflows; `fit`
-stops there, before the parameters are lost. Far below 2 / L it converges too, after very many steps.
+converges for every learning rate below 2 / L. Above it each step takes that direction farther from the minimum, until
+the loss overflows; `fit` stops there, before the parameters are lost. Far below 2 / L it converges too, after very many
+steps.
 
 A plateau. One neuron with a sigmoid starts where the sigmoid is nearly flat, on the wrong side. Its gradient is tiny,
 and a small learning rate makes hardly any headway. What is worse: nothing seems to change any more, so a rule that
