@@ -3,8 +3,8 @@
     python benchmarks/eager.py [--rounds 5] [NET ...]
 
 Each side runs in a process of its own, in turn, so that both see the same machine; the table gives the median over the
-rounds of each side's best time for a step, and of the ratio. Torch uses its fused optimizers, one thread for moons and digits, as
-more make it slower there, and two for mnist.
+rounds of each side's best time for a step, and of the ratio. Torch uses its fused optimizers, one thread for moons and
+digits, as more make it slower there, and two for mnist.
 """
 
 from __future__ import annotations
@@ -74,9 +74,8 @@ def torch_step(net: str) -> Callable[[], object]:
         params += [rng.normal(size=(a, b)) / np.sqrt(a), np.zeros(b)]
     params = [nn.Parameter(torch.tensor(p, dtype=torch.float32)) for p in params]
     activation = torch.tanh if net == "mnist" else torch.relu
-    optimizer = (
-        torch.optim.SGD(params, lr=1e-2, fused=True) if net == "moons" else torch.optim.Adam(params, lr=1e-3, fused=True)
-    )
+    make = torch.optim.SGD if net == "moons" else torch.optim.Adam
+    optimizer = make(params, lr=1e-3, fused=True)
     x, y = map(torch.tensor, batch(net))
 
     def loss():
@@ -125,7 +124,8 @@ def main() -> None:
         make = minigrad_step if options.worker == "minigrad" else torch_step
         print(microseconds(make(options.nets[0]), STEPS[options.nets[0]]))
         return
-    print(f"{'net':8} {'minigrad':>10} {'torch':>10}   torch / minigrad   (microseconds a step, medians of {options.rounds})")
+    print(f"microseconds a step, medians of {options.rounds} rounds")
+    print(f"{'net':8} {'minigrad':>10} {'torch':>10}   torch / minigrad")
     for net in options.nets:
         ours, theirs = [], []
         for _ in range(options.rounds):

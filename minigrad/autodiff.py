@@ -18,7 +18,7 @@ import numpy as np
 from .tensor import PLAIN, RECORD, Tensor, as_tensor, check_differentiable, describe, mode, plain, recording, warn_once
 
 _ones_like = np.ones_like
-check_gradient: Callable[[Tensor, int, Any], None] | None = None  # set by mg.debug(): called with every gradient
+check_gradient: Callable[[Tensor, Tensor, Any, Any], None] | None = None  # set by mg.debug()
 
 
 # ---- the walk ------------------------------------------------------------------------------------------------------
@@ -37,7 +37,9 @@ def below(root: Tensor, stop: frozenset[Tensor] = frozenset()) -> list[Tensor]:
     return sorted(seen, key=attrgetter("_born"), reverse=True)
 
 
-def walk(order: list[Tensor], seed: Any, create_graph: bool, stop: frozenset[Tensor] = frozenset()) -> dict[Tensor, Any]:
+def walk(
+    order: list[Tensor], seed: Any, create_graph: bool, stop: frozenset[Tensor] = frozenset()
+) -> dict[Tensor, Any]:
     """Send the gradient `seed` of order[0] down through `order`; return the gradients of its ends: leaves and `stop`.
 
     The gradients are plain arrays, and rules run on plain arrays; with `create_graph` both are Tensors.
@@ -56,7 +58,8 @@ def walk(order: list[Tensor], seed: Any, create_graph: bool, stop: frozenset[Ten
                 if ended:
                     continue
             inputs, params, born = t._inputs, t._params, t._born
-            y, values = (t, inputs) if create_graph else (t._data, [x._data if type(x) is Tensor else plain(x) for x in inputs])
+            y: Any = t if create_graph else t._data
+            values: Any = inputs if create_graph else [x._data if type(x) is Tensor else plain(x) for x in inputs]
             if t._changed and t._settle() > born:
                 raise changed_in_place(t, t)
             for x, rule in zip(inputs, op.vjp, strict=False):
@@ -86,8 +89,9 @@ def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
 
 def changed_in_place(result: Tensor, x: Tensor) -> RuntimeError:
     return RuntimeError(
-        f"backward: {describe(x)} was changed in place after {describe(result)} had used it, so this gradient would be that of "
-        "other values: call backward before the change (or before optimizer.step()), or compute the result anew"
+        f"backward: {describe(x)} was changed in place after {describe(result)} had used it, so this gradient "
+        "would be that of other values: call backward before the change (or before optimizer.step()), or compute the "
+        "result anew"
     )
 
 
@@ -95,8 +99,8 @@ def backward(y: Tensor, gradient: Any = None, create_graph: bool = False) -> Non
     """Accumulate the gradient of `y` into `.grad` of the leaves below it: see `Tensor.backward`."""
     if not y.requires_grad:
         raise RuntimeError(
-            f"backward: {describe(y)} was not computed from any tensor with requires_grad=True. A tensor leaves the graph "
-            "through .data, .numpy(), .item(), .detach() and no_grad()"
+            f"backward: {describe(y)} was not computed from any tensor with requires_grad=True. A tensor leaves "
+            "the graph through .data, .numpy(), .item(), .detach() and no_grad()"
         )
     seed = starting_gradient(y, gradient, create_graph)
     given = {id(seed)}  # arrays that somebody else holds: a leaf gets a copy
@@ -117,10 +121,10 @@ def accumulate(t: Tensor, g: Tensor, create_graph: bool) -> None:
     if t._grad_used:
         warn_once(
             "gradient carried over",
-            f"{describe(t)} still holds the gradient that the optimizer used in its last step, and backward now adds to "
-            "it: call optimizer.zero_grad() before backward",
+            f"{describe(t)} still holds the gradient that the optimizer used in its last step, and backward now adds "
+            "to it: call optimizer.zero_grad() before backward",
         )
-    t._grad = t._grad + g if create_graph else Tensor(t._grad._data + g._data)  # type: ignore[operator, union-attr]
+    t._grad = t._grad + g if create_graph else Tensor(t._grad._data + g._data)  # type: ignore[union-attr]
 
 
 def starting_gradient(y: Tensor, gradient: Any, create_graph: bool = False) -> Any:
@@ -136,7 +140,7 @@ def starting_gradient(y: Tensor, gradient: Any, create_graph: bool = False) -> A
     else:
         gradient = as_tensor(gradient)
         if gradient.shape != y.shape:
-            raise ValueError(f"backward: the gradient has shape {gradient.shape}, and {describe(y)} needs its own shape")
+            raise ValueError(f"backward: the gradient of {describe(y)} needs that shape too, not {gradient.shape}")
         if create_graph:
             return gradient
         seed = gradient._data if gradient.dtype == y.dtype else gradient._data.astype(y.dtype)
@@ -151,18 +155,16 @@ def starting_gradient(y: Tensor, gradient: Any, create_graph: bool = False) -> A
 
 def flatten(nest: Any) -> tuple[list[Any], Callable[[Iterator[Any]], Any]]:
     """The leaves of a nest, and the function that rebuilds the nest from an iterator over new leaves."""
-    if isinstance(nest, dict):
-        keys, kind = list(nest), dict
-        children = [flatten(nest[k]) for k in keys]
-        rebuild = lambda leaves: {k: build(leaves) for k, (_, build) in zip(keys, children, strict=True)}  # noqa: E731
-    elif isinstance(nest, (tuple, list)):
-        children = [flatten(child) for child in nest]
-        if hasattr(nest, "_fields"):  # a namedtuple
-            rebuild = lambda leaves: type(nest)(*[build(leaves) for _, build in children])  # noqa: E731
-        else:
-            rebuild = lambda leaves: type(nest)([build(leaves) for _, build in children])  # noqa: E731
-    else:
+    if not isinstance(nest, (dict, tuple, list)):
         return [nest], next
+    children = [flatten(child) for child in (nest.values() if isinstance(nest, dict) else nest)]
+
+    def rebuild(leaves: Iterator[Any]) -> Any:
+        parts = [build(leaves) for _, build in children]
+        if isinstance(nest, dict):
+            return dict(zip(nest, parts, strict=True))
+        return type(nest)(*parts) if hasattr(nest, "_fields") else type(nest)(parts)  # a namedtuple has _fields
+
     return [leaf for leaves, _ in children for leaf in leaves], rebuild
 
 
@@ -221,8 +223,8 @@ def results(y: Any, what: str) -> list[Tensor]:
     for leaf in leaves:
         if not isinstance(leaf, Tensor):
             raise TypeError(
-                f"{what}: the function returned {type(leaf).__name__} {str(leaf)[:40]!r}, which carries no gradient; return what "
-                "mg's or NumPy's functions make of the arguments, without .data, .item() or float() on the way"
+                f"{what}: the function returned {type(leaf).__name__} {str(leaf)[:40]!r},  without a gradient; return "
+                "what mg's or NumPy's functions make of the arguments, without .data, .item() or float() on the way"
             )
     return leaves
 
@@ -283,7 +285,7 @@ def value_and_grad(f: Callable, argnums: int | tuple[int, ...] = 0) -> Callable:
         call = Call("grad", f, args, argnums, kwargs)
         if not isinstance(call.value, Tensor) or call.value.size != 1:
             shape = getattr(call.value, "shape", type(call.value).__name__)
-            raise ValueError(f"grad: the function must return one number, and it returned {shape}; use mg.jacobian, or reduce it")
+            raise ValueError(f"grad: the function must return one number, not {shape}; use mg.jacobian, or reduce it")
         gradient, value = call.gradients(call.value), call.result()
         call.close()
         return value, gradient
@@ -350,7 +352,7 @@ def jvp(f: Callable, primals: tuple, tangents: tuple) -> tuple[Any, Any]:
     >>> mg.jvp(mg.sin, (0.0,), (2.0,))
     (tensor(0.), tensor(2.))
     """
-    if not (isinstance(primals, (tuple, list)) and isinstance(tangents, (tuple, list)) and len(primals) == len(tangents)):
+    if not all(isinstance(v, (tuple, list)) for v in (primals, tangents)) or len(primals) != len(tangents):
         raise TypeError("jvp: primals and tangents are tuples of the same length, one entry for each argument of f")
     call = Call("jvp", f, tuple(primals), tuple(range(len(primals))), {})
     us = [variable(np.ones_like(y._data), "jvp") for y in call.outputs]
@@ -365,7 +367,7 @@ def jvp(f: Callable, primals: tuple, tangents: tuple) -> tuple[Any, Any]:
 
 
 def jacobian(f: Callable, argnums: int | tuple[int, ...] = 0) -> Callable:
-    """The function that returns the Jacobian of `f` by argument `argnums`: shape y.shape + x.shape, a backward walk a row.
+    """The function that returns the Jacobian of `f` by argument `argnums`, shape y.shape + x.shape: a walk a row.
 
     For nests: a nest like f's value, of nests like the argument.
 
@@ -394,7 +396,9 @@ def jacobian_of(call: Call, y: Tensor) -> Any:
     with recording():
         rows = [flatten(call.gradients(y, Tensor(seed)))[0] for seed in seeds]
         blocks = [
-            ops.reshape(ops.stack([row[i] for row in rows]), y.shape + x.shape) if rows else Tensor(np.zeros(y.shape + x.shape, x.dtype))
+            ops.reshape(ops.stack([row[i] for row in rows]), y.shape + x.shape)
+            if rows
+            else Tensor(np.zeros(y.shape + x.shape, x.dtype))
             for i, x in enumerate(call.variables)
         ]
     return call.rebuild(iter(blocks))

@@ -68,7 +68,7 @@ def arange(start: Any, stop: Any = None, step: Any = 1, *, dtype: Any = None, re
     start, stop = (0, start) if stop is None else (start, stop)
     if dtype is None and any(isinstance(v, float) for v in (start, stop, step)):
         dtype = default_dtype()
-    return _leaf(np.arange(start, stop, step, dtype), requires_grad)
+    return _leaf(np.arange(start, stop, step, dtype), requires_grad)  # type: ignore[call-overload]
 
 
 def linspace(start: float, stop: float, num: int = 50, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:

@@ -74,8 +74,8 @@ def check_gradient(t: Tensor, x: Tensor, g: Any, gx: Any) -> None:
     sentence = f"{t._op.name}: the gradient of {describe(x)}{_at(place)} is {gx[place]}. The op ran in {where}"
     if g.shape == gx.shape and g[place] == 0:
         sentence += (
-            f". The gradient that came in is 0, as from a branch that `where` did not choose, and {t._op.name} has no finite slope "
-            f"there: {SAFE_BRANCH}"
+            f". The gradient that came in is 0, as from a branch that `where` did not choose, and {t._op.name} has no "
+            f"finite slope there: {SAFE_BRANCH}"
         )
     raise FloatingPointError(sentence)
 

@@ -30,12 +30,16 @@ def generator(given: np.random.Generator | None = None) -> np.random.Generator:
     return _generator if given is None else given
 
 
-def normal(loc: float = 0.0, scale: float = 1.0, size: Any = None, *, dtype: Any = None, generator: Any = None) -> Tensor:
+def normal(
+    loc: float = 0.0, scale: float = 1.0, size: Any = None, *, dtype: Any = None, generator: Any = None
+) -> Tensor:
     """A tensor of normally distributed numbers, in the default dtype unless another is given."""
     return _tensor(_chosen(generator).normal(loc, scale, size), dtype)
 
 
-def uniform(low: float = 0.0, high: float = 1.0, size: Any = None, *, dtype: Any = None, generator: Any = None) -> Tensor:
+def uniform(
+    low: float = 0.0, high: float = 1.0, size: Any = None, *, dtype: Any = None, generator: Any = None
+) -> Tensor:
     """A tensor of numbers uniform in [low, high), in the default dtype unless another is given."""
     return _tensor(_chosen(generator).uniform(low, high, size), dtype)
 

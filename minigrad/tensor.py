@@ -129,7 +129,7 @@ class Tensor:
     )  # fmt: skip
 
     def __init__(self, data: np.ndarray, requires_grad: bool = False, name: str | None = None) -> None:
-        self._data = data
+        self._data: Any = data  # an ndarray, or a NumPy scalar where an op reduced everything
         self.requires_grad = requires_grad
         self.name = name
         self._op: Any = None  # the card of the op that made this tensor; None for a leaf
@@ -139,6 +139,7 @@ class Tensor:
         self._changed = 0
         self._grad: Tensor | None = None
         self._keep = False
+        self._where = ""  # the line that made it, under mg.debug()
 
     # ---- the array -------------------------------------------------------------------------------------------
 
@@ -350,8 +351,8 @@ class Tensor:
     def _forbid_writing(self) -> None:
         if self.requires_grad and mode.now == RECORD:
             raise RuntimeError(
-                f"{describe(self)} requires grad, and a graph does not see writing into it: build a new tensor (mg.where, "
-                "mg.concatenate), or write inside `with mg.no_grad():` where no gradient is meant to flow"
+                f"{describe(self)} requires grad, and a graph does not see writing into it: build a new tensor "
+                "(mg.where, mg.concatenate), or write inside `with mg.no_grad():` where no gradient is meant to flow"
             )
 
     # ---- Python's protocols ----------------------------------------------------------------------------------

@@ -13,11 +13,11 @@ import numpy as np
 from .. import ops
 from ..names import known
 from ..ops import elu, gelu, leaky_relu, log_softmax, relu, sigmoid, silu, softmax, softplus, tanh
-from ..tensor import Tensor, as_tensor, describe, plain, warn_once
+from ..tensor import Tensor, as_tensor, plain, warn_once
 
 __all__ = [
-    "binary_cross_entropy_with_logits", "cross_entropy", "elu", "gelu", "hinge_loss", "huber_loss", "leaky_relu", "linear",
-    "log_softmax", "mse_loss", "relu", "sigmoid", "silu", "softmax", "softplus", "tanh",
+    "binary_cross_entropy_with_logits", "cross_entropy", "elu", "gelu", "hinge_loss", "huber_loss", "leaky_relu",
+    "linear", "log_softmax", "mse_loss", "relu", "sigmoid", "silu", "softmax", "softplus", "tanh",
 ]  # fmt: skip
 
 
@@ -44,7 +44,8 @@ def _reduce(loss: Tensor, reduction: str) -> Tensor:
 def _same_shape(name: str, prediction: Tensor, target: Any) -> None:
     a, b = prediction.shape, target.shape
     if a != b:
-        remedy = f"reshape the target to {a}" if prediction.size == target.size else "one of each is needed for every element"
+        fits = prediction.size == target.size
+        remedy = f"reshape the target to {a}" if fits else "one of each is needed for every element"
         raise ValueError(f"{name}: the prediction has shape {a} and the target {b}; they would broadcast: {remedy}")
 
 
@@ -63,7 +64,8 @@ def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
 def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Tensor:
     """The squared error for small differences, linear beyond `delta` (Huber, Ann. Math. Statist. 35, 1964).
 
-    With d = input - target: d^2 / 2 where |d| <= delta, else delta (|d| - delta / 2). Raises ValueError where the shapes differ.
+    With d = input - target: d^2 / 2 where |d| <= delta, else delta (|d| - delta / 2). Raises ValueError where the
+    shapes differ.
 
     >>> import minigrad as mg
     >>> mg.nn.functional.huber_loss(mg.tensor([0.5, 3.0]), mg.tensor([0.0, 0.0]), reduction="none")
@@ -80,9 +82,9 @@ def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 
 def cross_entropy(input: Any, target: Any, reduction: str = "mean") -> Tensor:
     """-log softmax(input)[target]: the loss of a classifier that gives a score (logit) to each class.
 
-    `input` holds scores of shape (..., classes); softmax is part of the loss and must not be applied before. `target` holds
-    the index of the right class, integers of shape (...), or a probability for each class, of the input's shape. The mean is
-    over all targets. Raises ValueError for other shapes and for indices that name no class.
+    `input` holds scores of shape (..., classes); softmax is part of the loss and must not be applied before.
+    `target` holds the index of the right class, integers of shape (...), or a probability for each class, of the
+    input's shape. The mean is over all targets. Raises ValueError for other shapes and for indices that name no class.
 
     >>> import minigrad as mg
     >>> mg.nn.functional.cross_entropy(mg.tensor([[0.0, 0.0]]), [1])
@@ -92,7 +94,7 @@ def cross_entropy(input: Any, target: Any, reduction: str = "mean") -> Tensor:
     if input._op is ops.softmax:
         warn_once(
             "softmax before cross_entropy",
-            "cross_entropy: its input was made by softmax, and cross_entropy applies softmax itself: give it the scores (logits)",
+            "cross_entropy: its input was made by softmax, which the loss applies itself: give it the scores (logits)",
         )
     wanted = target
     target = np.asanyarray(plain(target))
@@ -100,10 +102,12 @@ def cross_entropy(input: Any, target: Any, reduction: str = "mean") -> Tensor:
     if target.dtype.kind in "iu":
         if target.shape != input.shape[:-1]:
             raise ValueError(
-                f"cross_entropy: scores of shape {input.shape} need class indices of shape {input.shape[:-1]}, not {target.shape}"
+                f"cross_entropy: scores of shape {input.shape} need class indices of shape {input.shape[:-1]}, and "
+                f"these have shape {target.shape}"
             )
         if target.size and target.view(f"u{target.itemsize}").max() >= classes:  # negative ones are huge, seen unsigned
-            raise ValueError(f"cross_entropy: classes are 0 to {classes - 1}, and the targets run from {target.min()} to {target.max()}")
+            low, high = target.min(), target.max()
+            raise ValueError(f"cross_entropy: classes are 0 to {classes - 1}, and the targets run from {low} to {high}")
         return ops.nll_loss(log_softmax(input), target, reduction=known("reduction", reduction, REDUCTIONS))
     if target.shape != input.shape:
         raise ValueError(
@@ -114,7 +118,7 @@ def cross_entropy(input: Any, target: Any, reduction: str = "mean") -> Tensor:
 
 
 def binary_cross_entropy_with_logits(input: Any, target: Any, reduction: str = "mean") -> Tensor:
-    """-(t log s(x) + (1 - t) log(1 - s(x))), s the sigmoid, which is part of the loss: for yes-or-no targets t in [0, 1].
+    """-(t log s(x) + (1 - t) log(1 - s(x))), s the sigmoid, which is part of the loss; targets t in [0, 1].
 
     Computed as log(1 + exp(x)) - x t, without overflow. Raises ValueError where the shapes differ.
 
@@ -127,7 +131,8 @@ def binary_cross_entropy_with_logits(input: Any, target: Any, reduction: str = "
     if input._op is ops.sigmoid:
         warn_once(
             "sigmoid before binary_cross_entropy_with_logits",
-            "binary_cross_entropy_with_logits: its input was made by sigmoid, which the loss applies itself: give it the scores",
+            "binary_cross_entropy_with_logits: its input was made by sigmoid, which the loss applies itself: give it "
+            "the scores",
         )
     return _reduce(ops.logaddexp(0, input) - input * target, reduction)
 

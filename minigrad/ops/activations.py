@@ -7,8 +7,8 @@ import functools
 import numpy as np
 
 from .card import elementwise, op
-from .shape import scatter
 from .reduce import largest
+from .shape import scatter
 
 relu = elementwise("relu", lambda x: np.maximum(x, 0),
     vjp=lambda g, y, x: g * np.sign(y),  # 1 where x > 0; faster than a product with booleans
@@ -21,7 +21,8 @@ leaky_relu = elementwise("leaky_relu", lambda x, negative_slope=0.01: np.where(x
 
 elu = elementwise("elu", lambda x, alpha=1.0: np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0))),
     vjp=lambda g, y, x, alpha: np.where(x > 0, g, g * (y + alpha)),
-    sympy="x, alpha: Piecewise((x, x > 0), (alpha * (exp(x) - 1), True))", domain=(-3, 3), kinks=(0,), note="elu'(0) = alpha")
+    sympy="x, alpha: Piecewise((x, x > 0), (alpha * (exp(x) - 1), True))", domain=(-3, 3), kinks=(0,),
+    note="elu'(0) = alpha")
 
 
 def _sigmoid(x):
@@ -36,8 +37,8 @@ sigmoid = elementwise("sigmoid", _sigmoid,
 softplus = elementwise("softplus", lambda x, beta=1.0, threshold=20.0: np.where(
         beta * x > threshold, x, np.logaddexp(0, np.minimum(beta * x, threshold)) / beta),
     vjp=lambda g, y, x, beta, threshold: np.where(beta * x > threshold, g, g * sigmoid(beta * x)),
-    sympy="x, beta, threshold: Piecewise((x, beta * x > threshold), (log(1 + exp(beta * x)) / beta, True))", domain=(-3, 3),
-    note="x itself from threshold / beta on")
+    sympy="x, beta, threshold: Piecewise((x, beta * x > threshold), (log(1 + exp(beta * x)) / beta, True))",
+    domain=(-3, 3),    note="x itself from threshold / beta on")
 
 silu = elementwise("silu", lambda x: x * _sigmoid(x),
     vjp=lambda g, y, x: g * (sigmoid(x) + y * (1 - sigmoid(x))),

@@ -2,8 +2,8 @@
 
     forward   the values, by NumPy on plain arrays
     vjp       one gradient rule per input: `lambda g, y, x, ...: ...`, with g the gradient of the output y
-    sympy     the formula: the name of a SymPy function, or the text of a lambda in SymPy's words ("x: log(1 + x)"; text,
-              so that SymPy is loaded by those only who read formulas); other than elementwise ops, a function on arrays
+    sympy     the formula: the name of a SymPy function, or a lambda in SymPy's words ("x: log(1 + x)"; as text,
+              since SymPy is loaded only to read formulas); for other than elementwise ops, a function on arrays
     domain    where the tests and proofs sample each input of an elementwise op
     cases     what they run any other op on: shapes of the inputs, and parameters
 
@@ -52,7 +52,8 @@ class Op:
                 inputs = inputs[: self.arity] + inputs[self.arity + len(self.defaults) :]
             params = {**self.defaults, **params}
         if len(inputs) != self.arity and self.arity is not None:
-            raise TypeError(f"{self.name} takes {self.arity} input{'s' * (self.arity > 1)}, and {len(inputs)} were given")
+            s = "s" if self.arity > 1 else ""
+            raise TypeError(f"{self.name} takes {self.arity} input{s}, and {len(inputs)} were given")
         arrays, recorded = [], False
         for x in inputs:
             if type(x) is Tensor:
@@ -101,7 +102,7 @@ def explain(op: Op, inputs: tuple, params: dict[str, Any], error: Exception) -> 
     given = "".join(f", {k}={v!r}" for k, v in params.items() if v is not op.defaults.get(k))
     explained = type(error) if type(error) in (ValueError, TypeError, IndexError) else ValueError
     sentence = explained(f"{op.name}({shapes}{given}): {error}")
-    sentence.explained = True  # type: ignore[attr-defined]
+    sentence.explained = True  # type: ignore[union-attr]
     raise sentence from None
 
 
@@ -129,8 +130,8 @@ def parameters(forward: Callable) -> dict[str, Any]:
     return {p.name: p.default for p in inspect.signature(forward).parameters.values() if p.default is not p.empty}
 
 
-def op(vjp: Any, *, arity: int | None = 1, numpy: Any = None, **fields: Any) -> Callable[[Callable], Any]:
-    """Decorator: make a card whose forward is the decorated function (its parameters after the inputs have defaults)."""
+def op(vjp: Any, *, arity: int | None = 1, numpy: Any = None, **fields: Any) -> Callable[[Callable], Op]:
+    """Decorator: a card whose forward is the decorated function (its parameters, after the inputs, have defaults)."""
 
     def make(forward: Callable) -> Op:
         card = Op(forward.__name__.strip("_"), forward, vjp, arity=arity, defaults=parameters(forward), **fields)
@@ -158,7 +159,9 @@ def composite(numpy: Any = None) -> Callable[[Callable], Callable]:
 # ---- elementwise ops: their inputs broadcast ------------------------------------------------------------------------
 
 
-def elementwise(name: str, forward: Callable, *, vjp: Any, sympy: Any, domain: Any, numpy: Any = None, **fields: Any) -> Op:
+def elementwise(
+    name: str, forward: Callable, *, vjp: Any, sympy: Any, domain: Any, numpy: Any = None, **fields: Any
+) -> Op:
     """A card for an op that maps each element. `numpy` is the ufunc it stands for, if `forward` is not that itself."""
     fields.setdefault("defaults", parameters(forward))
     is_ufunc = isinstance(forward, np.ufunc)
@@ -173,7 +176,7 @@ def elementwise(name: str, forward: Callable, *, vjp: Any, sympy: Any, domain: A
 
 
 def reads_symbols(card: Op, forward: Callable) -> Callable:
-    """`forward`, but for arrays of symbols their own reading of the card (NumPy's own functions find it without this)."""
+    """`forward`, but for arrays of symbols their own reading of the card (NumPy's functions find it without this)."""
 
     def read(*inputs, **params):
         for x in inputs:

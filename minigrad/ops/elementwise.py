@@ -181,7 +181,8 @@ clip_ = elementwise("clip", lambda x, lo, hi: np.minimum(np.maximum(x, lo), hi),
     vjp=(lambda g, y, x, lo, hi: np.where((x >= lo) & (x <= hi), g, 0),
          lambda g, y, x, lo, hi: np.where((x < lo) & (lo <= hi), g, 0),
          lambda g, y, x, lo, hi: np.where((x > hi) | (lo > hi), g, 0)),
-    sympy="x, lo, hi: Min(Max(x, lo), hi)", domain=[(-3, 3), (-1, -0.5), (0.5, 1)], note="at a bound the gradient passes")
+    sympy="x, lo, hi: Min(Max(x, lo), hi)", domain=[(-3, 3), (-1, -0.5), (0.5, 1)],
+    note="at a bound the gradient passes")
 
 
 def clip(a: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None) -> Tensor:

@@ -35,7 +35,8 @@ def _matmul_by_b(g, y, a, b):
 
 
 @op(arity=2, numpy=np.matmul, vjp=(_matmul_by_a, _matmul_by_b),
-    cases=[([(2, 3), (3, 2)], {}), ([(3,), (3,)], {}), ([(3,), (3, 2)], {}), ([(2, 3), (3,)], {}), ([(2, 1, 2, 3), (2, 3, 1)], {}), ([(2,), (2, 2, 3)], {})])
+    cases=[([(2, 3), (3, 2)], {}), ([(3,), (3,)], {}), ([(3,), (3, 2)], {}), ([(2, 3), (3,)], {}),
+           ([(2, 1, 2, 3), (2, 3, 1)], {}), ([(2,), (2, 2, 3)], {})])
 def matmul(a, b):
     """The matrix product a @ b, with NumPy's rules for vectors and stacks of matrices.
 
@@ -73,7 +74,7 @@ def linear(x, w, b):
     try:
         y = np.dot(x, w.T) if x.ndim == 2 else np.matmul(x, w.T)  # for matrices the same, and quicker to start
     except (ValueError, AttributeError):  # a bare number has no axes at all
-        raise ValueError(f"the last axis of the input has {np.shape(x)[-1:]} elements, the weight takes {w.shape[1:]}") from None
+        raise ValueError(f"the input's last axis has {np.shape(x)[-1:]} elements, the weight {w.shape[1:]}") from None
     y += b
     return y
 
@@ -138,7 +139,8 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Tensor:
     if isinstance(axes, int | np.integer):
         over_a, over_b = list(range(a.ndim - axes, a.ndim)), list(range(axes))
     else:
-        over_a, over_b = (list(normalize_axis_tuple(ax, x.ndim, "tensordot")) for x, ax in zip((a, b), axes, strict=True))
+        pairs = zip((a, b), axes, strict=True)
+        over_a, over_b = (list(normalize_axis_tuple(ax, x.ndim, "tensordot")) for x, ax in pairs)
     lengths = [a.shape[i] for i in over_a]
     if lengths != [b.shape[i] for i in over_b]:
         raise ValueError(f"tensordot: axes {over_a} of {a.shape} and axes {over_b} of {b.shape} differ in length")
@@ -158,14 +160,17 @@ def _einsum_rule(i, g, y, *xs, subscripts):
     terms = terms.split(",")
     others = [(t, x) for j, (t, x) in enumerate(zip(terms, xs, strict=True)) if j != i] + [(out, g)]
     present = {axis for t, x in others for axis in zip(t, x.shape, strict=True)}
-    # An index that only this input has (in full: others may be broadcast) was summed over: the gradient is the same all along.
-    others += [(c, np.ones_like(xs[i], shape=(n,))) for c, n in zip(terms[i], xs[i].shape, strict=True) if (c, n) not in present]
+    # An index that only this input has (in full: others may be broadcast) was summed over: the gradient is the same
+    # all along that axis.
+    lengths = zip(terms[i], xs[i].shape, strict=True)
+    others += [(c, np.ones_like(xs[i], shape=(n,))) for c, n in lengths if (c, n) not in present]
     back = f"{','.join(t for t, _ in others)}->{terms[i]}"
     return einsum_(*[x for _, x in others], subscripts=back)
 
 
 @op(arity=None, vjp=each(_einsum_rule),
-    cases=[([(2, 3), (3, 2)], {"subscripts": "ij,jk->ik"}), ([(2, 3)], {"subscripts": "ij->j"}), ([(2,), (2,), (2,)], {"subscripts": "i,i,i->i"})])
+    cases=[([(2, 3), (3, 2)], {"subscripts": "ij,jk->ik"}), ([(2, 3)], {"subscripts": "ij->j"}),
+           ([(2,), (2,), (2,)], {"subscripts": "i,i,i->i"})])
 def einsum_(*operands, subscripts=""):
     return np.einsum(subscripts, *operands, optimize=len(operands) > 2)
 
@@ -237,7 +242,7 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> T
     if len(axes) != 2:
         raise ValueError(f"norm: ord={ord!r} over the {len(axes)} axes {axes}; a norm is over one axis or two")
     if ord not in (1, -1, np.inf, -np.inf):
-        raise ValueError(f'norm: ord={ord!r} of a matrix needs its singular values; None, "fro", 1, -1, inf and -inf are here')
+        raise ValueError(f'norm: ord={ord!r} of a matrix needs singular values; "fro", 1, -1, inf and -inf do not')
     along, across = axes if builtin_abs(ord) == 1 else axes[::-1]
     sums = sum(abs(x), axis=along, keepdims=True)
     y = (max if ord > 0 else min)(sums, axis=across, keepdims=True)

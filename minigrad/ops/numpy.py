@@ -18,14 +18,15 @@ REDUCTIONS = {np.add: reduce.sum, np.multiply: reduce.prod, np.maximum: reduce.m
 
 # Functions without a gradient, or whose gradient is zero: they look at the values, and give plain arrays.
 PLAIN_UFUNCS = {
-    np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal, np.isnan, np.isfinite, np.isinf, np.signbit,
-    np.floor, np.ceil, np.trunc, np.rint, np.floor_divide, np.logical_and, np.logical_or, np.logical_not, np.logical_xor,
-    np.bitwise_and, np.bitwise_or, np.bitwise_xor, np.invert,
+    np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal, np.isnan, np.isfinite, np.isinf,
+    np.signbit, np.floor, np.ceil, np.trunc, np.rint, np.floor_divide, np.logical_and, np.logical_or, np.logical_not,
+    np.logical_xor, np.bitwise_and, np.bitwise_or, np.bitwise_xor, np.invert,
 }  # fmt: skip
 PLAIN_FUNCTIONS = {
-    np.shape, np.ndim, np.size, np.argmax, np.argmin, np.argsort, np.allclose, np.isclose, np.array_equal, np.any, np.all,
-    np.nonzero, np.count_nonzero, np.searchsorted, np.round, np.result_type, np.array2string, np.array_repr, np.array_str, np.may_share_memory,
-    np.shares_memory, np.unique, np.bincount, np.isin, np.iscomplexobj, np.isrealobj, np.can_cast, np.save, np.savez, np.savetxt,
+    np.shape, np.ndim, np.size, np.argmax, np.argmin, np.argsort, np.allclose, np.isclose, np.array_equal, np.any,
+    np.all, np.nonzero, np.count_nonzero, np.searchsorted, np.round, np.result_type, np.array2string, np.array_repr,
+    np.array_str, np.may_share_memory, np.shares_memory, np.unique, np.bincount, np.isin, np.iscomplexobj,
+    np.isrealobj, np.can_cast, np.save, np.savez, np.savetxt,
 }  # fmt: skip
 
 
@@ -59,7 +60,7 @@ def _into_array(ufunc: np.ufunc, method: str, inputs: tuple, params: dict[str, A
     out = params.get("out", inputs[:1])
     for x in (*inputs, *out):
         if isinstance(x, Tensor) and (x.requires_grad or any(x is array for array in out)):
-            raise TypeError(f"np.{ufunc.__name__}: {describe(x)} would leave the graph through out=; leave out= away, or use .data")
+            raise TypeError(f"np.{ufunc.__name__}: {describe(x)} would leave the graph through out=; call it without")
     return getattr(ufunc, method)(*map(plain, inputs), **params)
 
 

@@ -191,7 +191,8 @@ def split(a: Any, indices_or_sections: Any, axis: int = 0) -> list[Tensor]:
     n = a.shape[axis]
     if isinstance(indices_or_sections, int | np.integer):
         if indices_or_sections < 1 or n % indices_or_sections:
-            raise ValueError(f"split: {indices_or_sections} equal parts cannot be made of {n} elements along axis {axis}")
+            parts = f"{indices_or_sections} equal parts"
+            raise ValueError(f"split: {n} elements along axis {axis} cannot be cut into {parts}")
         cuts = list(range(0, n + 1, n // indices_or_sections)) if n else [0] * (indices_or_sections + 1)
     else:
         cuts = [0, *(int(i) for i in indices_or_sections), n]
@@ -212,7 +213,7 @@ def is_basic(key):
 @op(cases=[([(3,)], {"key": np.array([0, 0, 1]), "shape": (3,)})], arity=1,
     vjp=lambda g, y, x, key, shape, unique: getitem(g, key))
 def scatter(x, key=(), shape=(), unique=False):
-    """An array of zeros to which x is added at `key`: the transpose of indexing. `unique` says that no index repeats."""
+    """Zeros to which x is added at `key`: the transpose of indexing. `unique` says that no index repeats."""
     y = np.zeros_like(x, shape=shape)
     if unique or is_basic(key):
         y[key] = x
@@ -221,7 +222,8 @@ def scatter(x, key=(), shape=(), unique=False):
     return y
 
 
-@op(cases=[([(2, 3)], {"key": (slice(None), 1)}), ([(3,)], {"key": np.array([0, 2, 0])}), ([(2, 3)], {"key": np.s_[None, ..., ::2]})],
+@op(cases=[([(2, 3)], {"key": (slice(None), 1)}), ([(3,)], {"key": np.array([0, 2, 0])}),
+           ([(2, 3)], {"key": np.s_[None, ..., ::2]})],
     vjp=lambda g, y, x, key: scatter(g, key, x.shape))
 def getitem_(x, key=()):
     return x[key]
@@ -262,7 +264,7 @@ def take_along_axis(arr: Any, indices: Any, axis: int | None = -1) -> Tensor:
     if axis is None:
         arr, axis = ravel(arr), 0
     if indices.ndim != arr.ndim:
-        raise ValueError(f"take_along_axis: indices of shape {indices.shape} and an array of shape {arr.shape} need as many axes")
+        raise ValueError(f"take_along_axis: indices {indices.shape} and array {arr.shape} must have as many axes")
     axis = normalize_axis_index(axis, arr.ndim, "take_along_axis")
     key = [np.arange(n).reshape([-1 if j == i else 1 for j in range(arr.ndim)]) for i, n in enumerate(arr.shape)]
     key[axis] = indices
@@ -331,6 +333,6 @@ def pad(array: Any, pad_width: Any, mode: str = "constant", constant_values: flo
         return padded + np.pad(np.zeros(a.shape, a.dtype), pad_width, constant_values=constant_values)
     if mode not in ("edge", "reflect", "symmetric", "wrap"):
         raise ValueError(f'pad: mode {mode!r} is none of "constant", "edge", "reflect", "symmetric", "wrap"')
-    return ravel(a)[np.pad(np.arange(a.size).reshape(a.shape), pad_width, mode=mode)]
+    return ravel(a)[np.pad(np.arange(a.size).reshape(a.shape), pad_width, mode=mode)]  # type: ignore[call-overload]
 
 

@@ -17,7 +17,8 @@ import numpy as np
 import sympy
 from sympy.logic.boolalg import Boolean
 
-from ..ops.card import CARDS, NUMPY, Op
+from ..ops.card import NUMPY, Op
+
 
 def _digits(x: float) -> str:
     return f"{x:.14e}"
@@ -44,7 +45,8 @@ def exact(x: Any) -> sympy.Basic:
     try:
         x = float(x)
     except (TypeError, ValueError):
-        raise TypeError(f"an op takes tensors, arrays, numbers and SymPy expressions, not {type(x).__name__} {str(x)[:40]!r}") from None
+        what = f"{type(x).__name__} {str(x)[:40]!r}"
+        raise TypeError(f"an op takes tensors, arrays, numbers and SymPy expressions, not {what}") from None
     if _digits(x) in CONSTANTS:
         return CONSTANTS[_digits(x)]
     return sympy.nan if math.isnan(x) else sympy.Rational(repr(x))
@@ -128,7 +130,7 @@ def _map(formula: Callable, *inputs: Any, **params: Any) -> SymbolicArray:
     return result.view(SymbolicArray)
 
 
-def _fold(formula: Callable, x: Any, axis: Any = 0, keepdims: bool = False, dtype: Any = None, out: Any = None, initial: Any = None, where: Any = True) -> SymbolicArray:
+def _fold(formula: Callable, x: Any, axis: Any = 0, keepdims: bool = False, **numeric: Any) -> SymbolicArray:
     """`formula` of all elements along the axes."""
     x = _exact_array(x)
     axes = range(x.ndim) if axis is None else (axis,) if isinstance(axis, int | np.integer) else axis
@@ -158,7 +160,8 @@ def _where(condition: Any, a: Any, b: Any) -> SymbolicArray:
 
 
 def _piecewise(condition: Any, a: sympy.Expr, b: sympy.Expr) -> sympy.Expr:
-    return sympy.Piecewise((number(a), condition if is_truth_value(condition) else sympy.Ne(condition, 0)), (number(b), True))
+    holds = condition if is_truth_value(condition) else sympy.Ne(condition, 0)
+    return sympy.Piecewise((number(a), holds), (number(b), True))
 
 
 @functools.cache
@@ -171,14 +174,18 @@ def sympy_function(card: Op) -> Callable:
 
 LOGIC = {sympy.Eq, sympy.Ne, sympy.And, sympy.Or, sympy.Not, _piecewise}
 ELEMENTWISE: dict[np.ufunc, Callable] = {
-    ufunc: sympy_function(card) for ufunc, card in NUMPY.items() if isinstance(ufunc, np.ufunc) and isinstance(card, Op) and card.domain
+    ufunc: sympy_function(card)
+    for ufunc, card in NUMPY.items()
+    if isinstance(ufunc, np.ufunc) and isinstance(card, Op) and card.domain
 } | {
     np.equal: sympy.Eq, np.not_equal: sympy.Ne, np.less: sympy.Lt, np.less_equal: sympy.Le, np.greater: sympy.Gt,
     np.greater_equal: sympy.Ge, np.logical_and: sympy.And, np.bitwise_and: sympy.And, np.logical_or: sympy.Or,
     np.bitwise_or: sympy.Or, np.logical_not: sympy.Not, np.invert: sympy.Not,
     np.isfinite: lambda x: sympy.true, np.isnan: lambda x: sympy.false,
 }  # fmt: skip
-FOLDS: dict[np.ufunc, Callable] = {np.add: sympy.Add, np.multiply: sympy.Mul, np.maximum: sympy.Max, np.minimum: sympy.Min}
+FOLDS: dict[np.ufunc, Callable] = {
+    np.add: sympy.Add, np.multiply: sympy.Mul, np.maximum: sympy.Max, np.minimum: sympy.Min,
+}  # fmt: skip
 FUNCTIONS: dict[Callable, Callable] = {
     np.where: _where,
     np.sum: lambda x, axis=None, keepdims=False: np.add.reduce(x, axis=axis, keepdims=keepdims),

@@ -57,7 +57,9 @@ def is_zero(expr: sympy.Expr) -> bool:
     return expr == 0 or any(way(expr) == 0 for way in ways)
 
 
-def judge(ours: sympy.Expr, theirs: sympy.Expr, sample: Callable[[random.Random], Point], points: int = 12) -> tuple[str, Point | None]:
+def judge(
+    ours: sympy.Expr, theirs: sympy.Expr, sample: Callable[[random.Random], Point], points: int = 12
+) -> tuple[str, Point | None]:
     """The verdict on `ours` = `theirs` over a domain, and the point that refutes it where one does.
 
     `sample` draws a point of the domain. All points are compared to 50 digits; then each cell that they met is proved.

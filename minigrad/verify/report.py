@@ -24,8 +24,8 @@ class Entry:
 class Report:
     """The entries of a verification; printed as a table.
 
-    `verdict` is the worst one among the entries: "refuted", "undecided", "agrees" (equal to 50 digits at random points) or
-    "proved" (the difference simplifies to zero). `ok` says that nothing is refuted or undecided.
+    `verdict` is the worst one among the entries: "refuted", "undecided", "agrees" (equal to 50 digits at random points)
+    or "proved" (the difference simplifies to zero). `ok` says that nothing is refuted or undecided.
     """
 
     entries: list[Entry] = field(default_factory=list)
@@ -51,7 +51,8 @@ class Report:
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
         lines.insert(1, "  ".join("-" * w for w in widths))
-        counts = ", ".join(f"{sum(e.verdict == v for e in self.entries)} {v}" for v in (PROVED, AGREES, REFUTED, UNDECIDED))
+        verdicts = [e.verdict for e in self.entries]
+        counts = ", ".join(f"{verdicts.count(v)} {v}" for v in (PROVED, AGREES, REFUTED, UNDECIDED))
         for e in self.entries:
             if e.counterexample is not None:
                 lines.append(f"{e.op} is {e.verdict} at {e.counterexample}")

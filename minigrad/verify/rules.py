@@ -1,7 +1,7 @@
 """Proof that the gradient rule on each op's card is right.
 
-The card's formula is differentiated by `sympy.diff`, which knows nothing of our rules; our rule runs on the same symbols,
-in `backward` itself. Both are linear in the incoming gradient g, whose elements are symbols too.
+The card's formula is differentiated by `sympy.diff`, which knows nothing of our rules; our rule runs on the same
+symbols, in `backward` itself. Both are linear in the incoming gradient g, whose elements are symbols too.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..names import known
 from ..ops.card import CARDS, Op
 from ..symbolic import symbolic_array
 from ..tensor import Tensor
-from .prove import PROVED, UNDECIDED, REFUTED, AGREES, Point, judge
+from .prove import AGREES, PROVED, REFUTED, UNDECIDED, Point, judge
 from .report import Entry, Report
 
 WORST_FIRST = (REFUTED, UNDECIDED, AGREES, PROVED)
@@ -67,9 +67,9 @@ def cases(card: Op) -> list[tuple[list, dict]]:
     """What a card is checked on: shapes (or arrays, for inputs without a gradient) and parameters."""
     if card.cases is not None:
         return card.cases
-    if card.arity == 1:
-        return [([()], {})]
-    return [([()] * card.arity, {}), ([(2,)] + [(2, 1)] * (card.arity - 1), {})]
+    n = card.arity or 1
+    broadcast: list = [(2,)] + [(2, 1)] * (n - 1)
+    return [([()] * n, {})] + ([(broadcast, {})] if n > 1 else [])
 
 
 def check(card: Op, shapes: list, params: dict[str, Any]) -> Entry:
@@ -83,9 +83,10 @@ def check(card: Op, shapes: list, params: dict[str, Any]) -> Entry:
     for x in inputs:
         if isinstance(x, Tensor) and x.requires_grad:
             ours = x.grad._data if x.grad is not None else np.zeros(x.shape, object)
-            compared += [(s, sympy.sympify(a), sympy.diff(total, s)) for s, a in zip(x._data.ravel().tolist(), ours.ravel().tolist(), strict=True)]
+            pairs = zip(x._data.ravel().tolist(), ours.ravel().tolist(), strict=True)
+            compared += [(sympy.sympify(a), sympy.diff(total, s)) for s, a in pairs]
     sample = sampler(card, inputs, g)
-    verdicts = [(*judge(ours, theirs, sample), ours, theirs) for _, ours, theirs in compared]
+    verdicts = [(*judge(ours, theirs, sample), ours, theirs) for ours, theirs in compared]
     verdict, at, ours, theirs = min(verdicts, key=lambda v: WORST_FIRST.index(v[0]))
     first = y._data.ravel().tolist()[0] if y.size else ""
     return Entry(card.name, str(first), str(ours), str(theirs), verdict, at)
@@ -95,7 +96,7 @@ NAMES = {1: ["x"], 2: ["a", "b"], 3: ["c", "a", "b"]}
 
 
 def variables(card: Op, i: int, shape: Any, n: int) -> Any:
-    """Input i as a tensor of symbols, with the assumptions that the domain allows; conditions as relations of symbols."""
+    """Input i as a tensor of symbols, as positive as its domain; a condition as relations of symbols."""
     if isinstance(shape, np.ndarray):
         return shape
     low, _ = interval(card, i)
@@ -112,7 +113,7 @@ def interval(card: Op, i: int) -> tuple[float, float]:
 
 
 def sampler(card: Op, inputs: list, g: np.ndarray) -> Any:
-    """A function that draws a point of the card's domain: odd multiples of 1/194, so never on a kink at a round number."""
+    """A function that draws a point of the card's domain: odd multiples of 1/194, so never a round number."""
 
     def draw(rng: random.Random, low: float, high: float) -> sympy.Rational:
         return sympy.Rational(2 * rng.randint(int(97 * low), int(97 * high) - 1) + 1, 194)
