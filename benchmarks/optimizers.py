@@ -68,7 +68,7 @@ def torch_step(cls, options, values, gradient):
 
 def copy_step():
     """A copy far beyond the caches, on all threads, and its bytes read and written."""
-    source = np.ones(1 << 26, "f4")
+    source = np.ones(1 << 25, "f4")
     target = np.zeros_like(source)
     pairs = list(zip(np.array_split(target, threads()), np.array_split(source, threads()), strict=True))
     pool = ThreadPoolExecutor(threads())
