@@ -18,6 +18,7 @@ import sympy
 from sympy.logic.boolalg import Boolean
 
 from ..ops.card import NUMPY, Op
+from ..tensor import Tensor
 
 
 def _digits(x: float) -> str:
@@ -66,6 +67,8 @@ class SymbolicArray(np.ndarray):
     """An array of SymPy expressions."""
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, out: Any = None, **params: Any) -> Any:
+        if any(isinstance(x, Tensor) for x in inputs):
+            return NotImplemented  # and NumPy asks the tensor, which records what is done
         if method == "__call__" and ufunc in ELEMENTWISE:
             return _into(out, _map(ELEMENTWISE[ufunc], *inputs))
         if method == "reduce" and ufunc in FOLDS:
@@ -78,6 +81,8 @@ class SymbolicArray(np.ndarray):
         raise TypeError(f"np.{ufunc.__name__} has no reading on symbols")
 
     def __array_function__(self, function: Callable, types: Any, args: Any, params: Any) -> Any:
+        if Tensor in types:
+            return NotImplemented
         if function in FUNCTIONS:
             return FUNCTIONS[function](*args, **params)
         return _symbolic(super().__array_function__(function, types, args, params))
