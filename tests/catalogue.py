@@ -67,14 +67,14 @@ TORCH = {
     "minimum": torch.minimum,
     "multiply": torch.multiply,
     "negative": torch.negative,
-    "pick": lambda x, target: x.gather(-1, target[..., None])[..., 0],
+    "nll_loss": lambda log_p, target, reduction="mean": F.nll_loss(log_p, target, reduction=reduction),
     "power": torch.pow,
     "prod": _prod,
     "reciprocal": torch.reciprocal,
     "relu": F.relu,
     "reshape": lambda x, shape: x.reshape(shape),
     "root": lambda x, n=2: torch.pow(x, 1 / n),
-    "scatter": lambda x, key, shape: torch.zeros(shape, dtype=x.dtype).index_put(
+    "scatter": lambda x, key, shape, unique=False: torch.zeros(shape, dtype=x.dtype).index_put(
         (torch.as_tensor(key),), x, accumulate=True
     ),
     "sigmoid": torch.sigmoid,
