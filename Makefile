@@ -19,7 +19,7 @@ help:
 	@echo "make test       ruff, mypy and the tests (PEERS=1: compare with torch, jax, optax and autograd too)"
 	@echo "make test-long  the same, with the long tests"
 	@echo "make bench      speed, beside the peers in the same run"
-	@echo "make docs       the documentation as a site, in build/site"
+	@echo "make docs       write the formulas into the docs anew, and build the site in build/site"
 	@echo "make clean      remove the virtual environment and everything made"
 
 demo: $(VENV)/.installed-data,plot
@@ -37,6 +37,7 @@ bench: $(VENV)/.installed-data,plot,peers
 	set -e; for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file; done
 
 docs: $(VENV)/.installed-data,plot,docs
+	$(BIN)/python docs/generate.py
 	$(BIN)/python docs/generate.py
 	$(BIN)/mkdocs build --quiet --strict
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from .tensor import Tensor, default_dtype
 
-_generator = np.random.default_rng()
+_generator: np.random.Generator | None = None  # made when first used: numpy.random takes a while to load
 
 
 def seed(value: int | None) -> None:
@@ -27,7 +27,12 @@ def seed(value: int | None) -> None:
 
 def generator(given: np.random.Generator | None = None) -> np.random.Generator:
     """The given generator, or the library's own."""
-    return _generator if given is None else given
+    if given is not None:
+        return given
+    if _generator is None:
+        seed(None)
+    assert _generator is not None
+    return _generator
 
 
 def normal(

@@ -26,6 +26,11 @@ def _prod(x, axis=None, keepdims=False):
     return x if keepdims else x.reshape([n for i, n in enumerate(x.shape) if i not in axes])
 
 
+def _nll_loss(x, target, reduction="mean"):
+    picked = -x.gather(-1, target[..., None])[..., 0]
+    return {"mean": picked.mean(), "sum": picked.sum(), "none": picked}[reduction]
+
+
 # torch's counterpart of every op that has a card, by the card's name, taking our parameters. (torch.max would not do for
 # max: along an axis it gives a tie's whole gradient to one element, where torch.amax shares it.)
 TORCH = {

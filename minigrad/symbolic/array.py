@@ -87,8 +87,11 @@ class SymbolicArray(np.ndarray):
             return FUNCTIONS[function](*args, **params)
         return _symbolic(super().__array_function__(function, types, args, params))
 
-    def __getitem__(self, key: Any) -> Any:
-        return _symbolic(super().__getitem__(key))
+    def __setitem__(self, key: Any, value: Any) -> None:
+        super().__setitem__(key, _exact_array(value)[()])  # the expression itself, where there is one only
+
+    def __repr__(self) -> str:
+        return repr(self.view(np.ndarray))  # which prints elements bare
 
     def read_card(self, card: Op, inputs: tuple, params: dict[str, Any]) -> Any:
         """The card's own formula on these inputs."""

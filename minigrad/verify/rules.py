@@ -87,7 +87,8 @@ def check(card: Op, shapes: list, params: dict[str, Any]) -> Entry:
             compared += [(sympy.sympify(a), sympy.diff(total, s)) for s, a in pairs]
     sample = sampler(card, inputs, g)
     verdicts = [(*judge(ours, theirs, sample), ours, theirs) for ours, theirs in compared]
-    verdict, at, ours, theirs = min(verdicts, key=lambda v: WORST_FIRST.index(v[0]))
+    # The one shown is the worst, and among equals one that is not zero.
+    verdict, at, ours, theirs = min(verdicts, key=lambda v: (WORST_FIRST.index(v[0]), v[2] == v[3] == 0))
     first = y._data.ravel().tolist()[0] if y.size else ""
     return Entry(card.name, str(first), str(ours), str(theirs), verdict, at)
 
