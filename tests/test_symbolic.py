@@ -1,0 +1,381 @@
+"""Ops, layers and losses on symbols: forward, backward and twice, against SymPy's own derivatives.
+
+This knows nothing of minigrad.verify, which does the same for users: formulas of ops without one on their card are written
+out here, derivatives are sympy.diff's, and the two are compared in 30 digits at random rational points.
+"""
+
+import numpy as np
+import pytest
+import sympy
+
+import minigrad as mg
+from minigrad.nn import functional as nf
+from minigrad.ops.card import CARDS
+
+rng = np.random.default_rng(0)
+
+
+def flat(x):
+    """The elements of an array, as a list."""
+    return np.asarray(x).ravel().tolist()
+
+
+def rational(low, high):
+    """A random rational number in an interval, on no kink."""
+    return sympy.Rational(int(rng.integers(0, 10**4)) * 2 + 1, 2 * 10**4) * sympy.Rational(
+        str(high - low)
+    ) + sympy.Rational(str(low))
+
+
+def points(tensors, domains, n=4):
+    """n points: a value for every symbol of the tensors."""
+    for _ in range(n):
+        yield {s: rational(*d) for t, d in zip(tensors, domains, strict=True) for s in flat(t.data)}
+
+
+def value(expression, point):
+    return sympy.N(sympy.sympify(expression).subs(point).doit(), 30)
+
+
+def assert_equal(ours, theirs, point, what):
+    a, b = value(ours, point), value(theirs, point)
+    assert abs(a - b) <= 1e-25 * (1 + abs(b)), f"{what}: {ours} is {a}, and {theirs} is {b}, at {point}"
+
+
+def assert_differentiates(y, expected, inputs, domains, second=True):
+    """y (a result on symbols) equals the expected expressions, and so do its gradients, and theirs."""
+    assert y.shape == np.shape(expected)
+    expected = np.asarray(expected, dtype=object)
+    g = mg.symbols("g", y.shape)
+    total = sum([e * s for e, s in zip(flat(expected), flat(g.data), strict=True)], start=sympy.S.Zero)
+    for x in inputs:
+        x.grad = None
+    y.backward(g, create_graph=True)
+    pairs, sums = [(a, b, "value") for a, b in zip(flat(y.data), flat(expected), strict=True)], mg.tensor(0)
+    for x in inputs:
+        if x.grad is None:
+            continue
+        first, x.grad = x.grad, None
+        assert first.shape == x.shape
+        pairs += [(a, sympy.diff(total, s), f"d/d{s}") for a, s in zip(flat(first.data), flat(x.data), strict=True)]
+        sums = sums + first.sum()
+    if second and sums.requires_grad:
+        slope = sum((sympy.diff(total, s) for x in inputs for s in flat(x.data)), start=sympy.S.Zero)
+        sums.backward()
+        for x in inputs:
+            gradients = np.zeros(x.shape, object) if x.grad is None else x.grad.data
+            pairs += [
+                (a, sympy.diff(slope, s), f"second derivative, d/d{s}")
+                for a, s in zip(flat(gradients), flat(x.data), strict=True)
+            ]
+    for point in points([*inputs, g], [*domains, (-2, 2)]):
+        for ours, theirs, what in pairs:
+            assert_equal(ours, theirs, point, what)
+
+
+# ---- elementwise ops: the formula is on the card -------------------------------------------------------------------
+
+ELEMENTWISE = sorted(name for name, card in CARDS.items() if card.domain is not None)
+NEGATIVE_TOO = {"reciprocal", "divide"}  # their domains leave out the pole, and a side of it
+
+
+def formula(card):
+    return eval(f"lambda {card.sympy}" if ":" in card.sympy else card.sympy, dict(vars(sympy)))
+
+
+def domains_of(card):
+    return card.domain if isinstance(card.domain, list) else [card.domain]
+
+
+@pytest.mark.parametrize("shapes", [((), (), ()), ((2,), (2, 1), (1,))], ids=["scalars", "broadcast"])
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_elementwise_rules_are_sympys_derivatives(name, shapes):
+    card = CARDS[name]
+    domains = domains_of(card)
+    inputs = [mg.symbols("uvw"[i], shape) for i, shape in zip(range(card.arity), shapes, strict=False)]
+    if domains[0] == "bool":  # the condition is known
+        inputs, domains = inputs[1:], domains[1:]
+        conditions = [np.zeros(shapes[0], bool), np.ones(shapes[0], bool)]
+        calls = [
+            (
+                lambda *xs, c=c: card(c, *xs),
+                lambda *xs, c=c: xs[0 if c.all() else 1] + 0 * sum(xs) + np.zeros(c.shape, int),
+            )
+            for c in conditions
+        ]
+    else:
+        scalar = formula(card)
+        parameters = [sympy.Rational(repr(v)) if isinstance(v, float) else v for v in card.defaults.values()]
+        calls = [(card, np.vectorize(lambda *xs: scalar(*xs, *parameters), otypes=[object]))]
+    for ours, theirs in calls:
+        assert_differentiates(ours(*inputs), theirs(*[np.asarray(x.data) for x in inputs]), inputs, domains)
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_elementwise_formulas_are_what_is_computed(name):
+    """The forward function, and the gradient, in floats beside the card's formula in 30 digits."""
+    card = CARDS[name]
+    if domains_of(card)[0] == "bool":
+        pytest.skip("a choice is no formula")
+    scalar = formula(card)
+    symbols = sympy.symbols("u v w", real=True)[: card.arity]
+    parameters = [sympy.Rational(repr(v)) if isinstance(v, float) else v for v in card.defaults.values()]
+    y = scalar(*symbols, *parameters)
+    for _ in range(8):
+        point = {s: rational(*d) for s, d in zip(symbols, domains_of(card), strict=True)}
+        leaves = [mg.tensor(float(p), requires_grad=True) for p in point.values()]
+        result = card(*leaves)
+        result.backward()
+        assert result.item() == pytest.approx(float(value(y, point)), rel=1e-14, abs=1e-15)
+        for x, s in zip(leaves, symbols, strict=True):
+            assert x.grad.item() == pytest.approx(float(value(sympy.diff(y, s), point)), rel=1e-13, abs=1e-14)
+
+
+# ---- other ops: their formulas, written out ------------------------------------------------------------------------
+
+
+def rowwise(f):
+    """f of each row of a matrix."""
+    return lambda x: np.array([f(list(row)) for row in x], dtype=object)
+
+
+exp, log = sympy.exp, sympy.log
+FORMULAS = {
+    "sum": (mg.sum, [(2, 2)], lambda x: sum(x.ravel())),
+    "sum axis": (lambda x: mg.sum(x, 1), [(2, 2)], rowwise(sum)),
+    "mean": (mg.mean, [(3,)], lambda x: sum(x) / 3),
+    "prod": (mg.prod, [(3,)], lambda x: x[0] * x[1] * x[2]),
+    "prod axis": (lambda x: mg.prod(x, 1), [(2, 3)], rowwise(lambda r: r[0] * r[1] * r[2])),
+    "max": (mg.max, [(3,)], lambda x: sympy.Max(*x)),
+    "max axis": (lambda x: mg.max(x, 1), [(2, 2)], rowwise(lambda r: sympy.Max(*r))),
+    "min": (mg.min, [(3,)], lambda x: sympy.Min(*x)),
+    "var": (lambda x: mg.var(x, ddof=1), [(3,)], lambda x: sum((e - sum(x) / 3) ** 2 for e in x) / 2),
+    "std": (mg.std, [(3,)], lambda x: sympy.sqrt(sum((e - sum(x) / 3) ** 2 for e in x) / 3)),
+    "norm": (mg.linalg.norm, [(3,)], lambda x: sympy.sqrt(sum(e**2 for e in x))),
+    "norm 3": (lambda x: mg.linalg.norm(x, 3), [(2,)], lambda x: sympy.cbrt(sum(abs(e) ** 3 for e in x))),
+    "norm 1/2": (lambda x: mg.linalg.norm(x, 0.5), [(2,)], lambda x: sum(sympy.sqrt(abs(e)) for e in x) ** 2),
+    "cumsum": (mg.cumsum, [(3,)], lambda x: [x[0], x[0] + x[1], x[0] + x[1] + x[2]]),
+    "logsumexp": (mg.logsumexp, [(3,)], lambda x: log(sum(map(exp, x)))),
+    "logsumexp axis": (lambda x: mg.logsumexp(x, 1), [(2, 2)], rowwise(lambda r: log(sum(map(exp, r))))),
+    "softmax": (mg.softmax, [(1, 3)], rowwise(lambda r: [exp(e) / sum(map(exp, r)) for e in r])),
+    "log_softmax": (mg.log_softmax, [(1, 3)], rowwise(lambda r: [e - log(sum(map(exp, r))) for e in r])),
+    "nll_loss": (lambda x: mg.ops.nll_loss(x, [1, 0]), [(2, 2)], lambda x: -(x[0, 1] + x[1, 0]) / 2),
+    "nll_loss, sum": (lambda x: mg.ops.nll_loss(x, [1, 0], "sum"), [(2, 2)], lambda x: -x[0, 1] - x[1, 0]),
+    "nll_loss, none": (lambda x: mg.ops.nll_loss(x, [1, 0], "none"), [(2, 2)], lambda x: [-x[0, 1], -x[1, 0]]),
+    "matmul": (mg.matmul, [(2, 2), (2, 2)], lambda a, b: sympy.Matrix(a) * sympy.Matrix(b)),
+    "matmul of vectors": (mg.matmul, [(2,), (2,)], lambda a, b: a[0] * b[0] + a[1] * b[1]),
+    "matrix by vector": (mg.matmul, [(2, 2), (2,)], lambda a, b: [r[0] * b[0] + r[1] * b[1] for r in a]),
+    "vector by stack": (mg.matmul, [(2,), (2, 2, 1)], lambda a, b: [[a[0] * m[0, 0] + a[1] * m[1, 0]] for m in b]),
+    "linear": (mg.linear, [(2, 2), (1, 2), (1,)], lambda x, w, b: [[r[0] * w[0, 0] + r[1] * w[0, 1] + b[0]] for r in x]),
+    "vdot": (mg.ops.vdot, [(2,), (2,)], lambda a, b: a[0] * b[0] + a[1] * b[1]),
+    "dot": (mg.dot, [(2,), (2,)], lambda a, b: a[0] * b[0] + a[1] * b[1]),
+    "outer": (mg.outer, [(2,), (2,)], lambda a, b: [[i * j for j in b] for i in a]),
+    "einsum": (lambda a, b: mg.einsum("ij,j->i", a, b), [(2, 2), (2,)], lambda a, b: [r[0] * b[0] + r[1] * b[1] for r in a]),
+    "einsum trace": (lambda a: mg.einsum("ii", a), [(2, 2)], lambda a: a[0, 0] + a[1, 1]),
+    "tensordot": (lambda a, b: mg.tensordot(a, b, 2), [(2, 2), (2, 2)], lambda a, b: sum((a * b).ravel())),
+    "transpose": (mg.transpose, [(2, 3)], lambda x: x.T),
+    "reshape": (lambda x: mg.reshape(x, (3, 2)), [(2, 3)], lambda x: x.reshape(3, 2)),
+    "ravel": (mg.ravel, [(2, 2)], lambda x: x.reshape(4)),
+    "squeeze": (mg.squeeze, [(1, 2)], lambda x: x[0]),
+    "expand_dims": (lambda x: mg.expand_dims(x, 0), [(2,)], lambda x: [x]),
+    "broadcast_to": (lambda x: mg.broadcast_to(x, (2, 2)), [(2,)], lambda x: [x, x]),
+    "concatenate": (lambda a, b: mg.concatenate([a, b]), [(2,), (1,)], lambda a, b: [*a, *b]),
+    "stack": (lambda a, b: mg.stack([a, b]), [(2,), (2,)], lambda a, b: [a, b]),
+    "split": (lambda x: mg.split(x, 2)[1], [(4,)], lambda x: x[2:]),
+    "getitem": (lambda x: x[[0, 0, 1]], [(2,)], lambda x: [x[0], x[0], x[1]]),
+    "getitem slice": (lambda x: x[:, ::-1], [(2, 2)], lambda x: [[r[1], r[0]] for r in x]),
+    "scatter": (lambda x: mg.ops.scatter(x, np.array([0, 0, 2]), (3,)), [(3,)], lambda x: [x[0] + x[1], 0, x[2]]),
+    "take_along_axis": (lambda x: mg.take_along_axis(x, [[1], [0]], 1), [(2, 2)], lambda x: [[x[0, 1]], [x[1, 0]]]),
+    "flip": (mg.flip, [(3,)], lambda x: x[::-1]),
+    "repeat": (lambda x: mg.repeat(x, 2), [(2,)], lambda x: [x[0], x[0], x[1], x[1]]),
+    "tile": (lambda x: mg.tile(x, 2), [(2,)], lambda x: [*x, *x]),
+    "pad": (lambda x: mg.pad(x, 1, constant_values=3), [(2,)], lambda x: [3, *x, 3]),
+    "swapaxes": (lambda x: mg.swapaxes(x, 0, 1), [(2, 2)], lambda x: x.T),
+    "moveaxis": (lambda x: mg.moveaxis(x, 0, 1), [(2, 2)], lambda x: x.T),
+    "astype": (lambda x: x.astype(np.float32), [(2,)], lambda x: x),
+    "identity": (mg.ops.identity, [(2,)], lambda x: x),
+    "clip": (lambda x: mg.clip(x, -1, 1), [(2,)], lambda x: [sympy.Min(sympy.Max(e, -1), 1) for e in x]),
+    "where": (lambda a, b: mg.where(a > 0, a, b), [(2,), (2,)], lambda a, b: [sympy.Piecewise((i, i > 0), (j, True)) for i, j in zip(a, b, strict=True)]),
+    "gelu": (mg.gelu, [()], lambda x: x.item() * (1 + sympy.erf(x.item() / sympy.sqrt(2))) / 2),
+    # losses
+    "mse_loss": (nf.mse_loss, [(2,), (2,)], lambda x, t: ((x[0] - t[0]) ** 2 + (x[1] - t[1]) ** 2) / 2),
+    "cross_entropy": (lambda x: nf.cross_entropy(x, [1, 0]), [(2, 2)], lambda x: sum(log(exp(r[0]) + exp(r[1])) - r[t] for r, t in zip(x, (1, 0), strict=True)) / 2),
+    "cross_entropy, probabilities": (
+        lambda x: nf.cross_entropy(x, [[0.25, 0.75]]), [(1, 2)],
+        lambda x: log(exp(x[0, 0]) + exp(x[0, 1])) - (x[0, 0] + 3 * x[0, 1]) / 4,
+    ),
+    "binary_cross_entropy": (
+        lambda x: nf.binary_cross_entropy_with_logits(x, [0.25]), [(1,)],
+        lambda x: -log(1 / (1 + exp(-x[0]))) / 4 - 3 * log(1 - 1 / (1 + exp(-x[0]))) / 4,
+    ),
+    "hinge_loss": (lambda x: nf.hinge_loss(x, [1.0, -1.0], "sum"), [(2,)], lambda x: sympy.Max(0, 1 - x[0]) + sympy.Max(0, 1 + x[1])),
+    "huber_loss": (
+        lambda x: nf.huber_loss(x, [0.0, 0.0], "none"), [(2,)],
+        lambda x: [sympy.Piecewise((e**2 / 2, abs(e) <= 1), (abs(e) - sympy.Rational(1, 2), True)) for e in x],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_rules_are_sympys_derivatives(name):
+    ours, shapes, theirs = FORMULAS[name]
+    inputs = [mg.symbols("uvw"[i], shape) for i, shape in enumerate(shapes)]
+    assert_differentiates(ours(*inputs), theirs(*[np.asarray(x.data) for x in inputs]), inputs, [(-3, 3)] * len(inputs))
+
+
+def test_every_op_is_here():
+    missing = CARDS.keys() - set(ELEMENTWISE) - {name.split()[0].rstrip(",") for name in FORMULAS}
+    assert not missing, "write these ops' formulas into FORMULAS"
+
+
+# ---- proofs: where simplify is quick, the difference is 0 ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "add",
+        "subtract",
+        "multiply",
+        "divide",
+        "square",
+        "sqrt",
+        "reciprocal",
+        "exp",
+        "log",
+        "sin",
+        "cos",
+        "tan",
+        "tanh",
+        "sinh",
+        "cosh",
+        "sigmoid",
+        "softplus",
+        "silu",
+        "gelu",
+        "erf",
+        "arctan",
+        "power",
+        "logaddexp",
+    ],
+)
+def test_proofs(name):
+    card = CARDS[name]
+    symbols = sympy.symbols("u v", positive=True)[: card.arity]
+    inputs = [mg.tensor(s, requires_grad=True) for s in symbols]
+    card(*inputs).backward()
+    parameters = [sympy.Rational(repr(v)) for v in card.defaults.values()]
+    for x, s in zip(inputs, symbols, strict=True):
+        assert (
+            sympy.simplify(sympy.piecewise_fold(x.grad.item() - sympy.diff(formula(card)(*symbols, *parameters), s)))
+            == 0
+        )
+
+
+# ---- networks ------------------------------------------------------------------------------------------------------
+
+LAYERS = {
+    "Linear": lambda: mg.nn.Linear(2, 2),
+    "Sequential": lambda: mg.nn.Sequential(mg.nn.Linear(2, 2), mg.nn.Tanh(), mg.nn.Linear(2, 1)),
+    "Flatten": mg.nn.Flatten,
+} | {
+    name: getattr(mg.nn, name)
+    for name in (
+        "ELU",
+        "GELU",
+        "Identity",
+        "LeakyReLU",
+        "LogSoftmax",
+        "ReLU",
+        "Sigmoid",
+        "SiLU",
+        "Softmax",
+        "Softplus",
+        "Tanh",
+    )
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers_run_on_symbols(name):
+    """The formula of output and gradients, evaluated at numbers, is the numeric run."""
+    layer, x = LAYERS[name](), mg.tensor(np.array([[0.3, -1.2], [0.7, 0.4]]), requires_grad=True)
+    y = layer(x)
+    (y**2).sum().backward()
+    numbers = {"x": x} | dict(layer.named_parameters())
+    expected = [y.numpy()] + [t.grad.numpy() for t in numbers.values()]
+
+    at, symbolic = {}, {}
+    for key, t in numbers.items():
+        symbolic[key] = mg.symbols(key.replace(".", "_"), t.shape)
+        at |= {
+            s: sympy.Rational(repr(v))
+            for s, v in zip(flat(symbolic[key].data), t.numpy().ravel().tolist(), strict=True)
+        }
+    for key, p in layer.named_parameters():
+        p.data, p.grad = symbolic[key].data, None
+        symbolic[key] = p
+    y = layer(symbolic["x"])
+    (y**2).sum().backward()
+    for formulas, values in zip([y, *[t.grad for t in symbolic.values()]], expected, strict=True):
+        np.testing.assert_allclose(
+            [float(value(e, at)) for e in flat(formulas.data)], values.ravel(), rtol=1e-12, atol=1e-14
+        )
+
+
+def test_a_lambdified_gradient_is_the_numeric_one():
+    x, w = mg.symbols("x", (3,)), mg.symbols("w", (3,))
+    loss = nf.binary_cross_entropy_with_logits((x * w).sum(), 1.0) + 0.1 * (w**2).sum()
+    loss.backward()
+    arguments = flat(x.data) + flat(w.data)
+    gradient = sympy.lambdify(arguments, flat(w.grad.data), "numpy")
+    a, b = np.array([0.5, -1.0, 2.0]), np.array([1.0, 0.3, -0.2])
+    numeric = mg.grad(lambda w: nf.binary_cross_entropy_with_logits((a * w).sum(), 1.0) + 0.1 * (w**2).sum())(b)
+    np.testing.assert_allclose(gradient(*a, *b), numeric.data, rtol=1e-13)
+
+
+# ---- symbols -------------------------------------------------------------------------------------------------------
+
+
+def test_symbols():
+    x, w = mg.symbols("x, w")
+    assert (x.shape, x.name, x.requires_grad, x.is_leaf) == ((), "x", True, True)
+    assert x.item() == sympy.Symbol("x", real=True)
+    m = mg.symbols("W", (2, 3))
+    assert m.data[1, 2] is m[1, 2].item()
+    assert m.data[1, 2] == sympy.Symbol("W_1_2", real=True)
+    assert type(x + 1) is mg.Tensor
+    assert (x * w + mg.exp(x)).item() == x.item() * w.item() + sympy.exp(x.item())
+
+
+def test_numbers_are_exact():
+    x = mg.symbols("x")
+    assert (x * 0.1).item() == x.item() / 10
+    assert (x * np.pi).item() == x.item() * sympy.pi
+    assert (x**0.5).item() == sympy.sqrt(x.item())
+    assert (1 / x).item() == 1 / x.item()
+
+
+def test_transforms_write_formulas():
+    x = sympy.Symbol("x", real=True)
+    assert mg.grad(mg.sin)(mg.symbols("x")).item() == sympy.cos(x)
+    assert sympy.simplify(mg.grad(mg.grad(mg.tanh))(x).item() - sympy.diff(sympy.tanh(x), x, 2)) == 0
+    hessian = mg.hessian(lambda v: v[0] ** 2 * v[1])(mg.symbols("v", (2,)))
+    a, b = flat(mg.symbols("v", (2,)).data)
+    assert hessian.tolist() == [[2 * b, 2 * a], [2 * a, 0]]
+    y, dy = mg.jvp(lambda x: x**3, (mg.symbols("x"),), (mg.symbols("t"),))
+    assert sympy.expand(dy.item() - 3 * x**2 * sympy.Symbol("t", real=True)) == 0
+
+
+REFUSED = [
+    (lambda: mg.symbols(""), ValueError, "symbols: no name"),
+    (lambda: np.arctan2(mg.symbols("x"), 1.0), TypeError, "arctan2"),
+    (lambda: float(mg.symbols("x")), TypeError, "Cannot convert expression to float|symbol"),
+    (lambda: bool(mg.symbols("x") > 0), TypeError, "truth value"),
+]
+
+
+@pytest.mark.parametrize(("call", "error", "sentence"), REFUSED, ids=range(len(REFUSED)))
+def test_refused(call, error, sentence):
+    with pytest.raises(error, match=sentence):
+        call()
