@@ -38,7 +38,6 @@ bench: $(VENV)/.installed-data,plot,peers
 
 docs: $(VENV)/.installed-data,plot,docs
 	$(BIN)/python docs/generate.py
-	$(BIN)/python docs/generate.py
 	$(BIN)/mkdocs build --quiet --strict
 
 # A stamp for each set of extras: installed once, and again when the metadata changes.
@@ -49,7 +48,7 @@ $(VENV)/.installed-%: setup.cfg pyproject.toml | $(BIN)/python
 	@touch $@
 
 $(BIN)/python:
-	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "python3 -m venv failed: on Debian and Ubuntu, apt install python3-venv"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "python3 -m venv failed: on Debian and Ubuntu, apt install python3-venv"; exit 1; }
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
