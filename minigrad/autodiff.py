@@ -17,7 +17,6 @@ import numpy as np
 
 from .tensor import PLAIN, RECORD, Tensor, as_tensor, check_differentiable, describe, mode, plain, recording, warn_once
 
-_ones_like = np.ones_like
 check_gradient: Callable[[Tensor, Tensor, Any, Any], None] | None = None  # set by mg.debug()
 
 
@@ -62,13 +61,13 @@ def walk(
             values: Any = inputs if create_graph else [x._data if type(x) is Tensor else plain(x) for x in inputs]
             if t._changed and t._settle() > born:
                 raise changed_in_place(t, t)
-            for x, rule in zip(inputs, op.vjp, strict=False):
+            for x, rule in zip(inputs, op.vjp):  # noqa: B905  (`each` gives rules without end; strict= costs time)
                 if type(x) is not Tensor:
                     continue
                 if x._changed and x._settle() > born:
                     raise changed_in_place(t, x)
                 if x.requires_grad:
-                    gx = rule(g, y, *values, **params)
+                    gx = rule(g, y, *values, **params) if params else rule(g, y, *values)
                     if gx.shape != x._data.shape:
                         gx = unbroadcast(gx, x._data.shape)
                     if check_gradient is not None:
@@ -136,7 +135,8 @@ def starting_gradient(y: Tensor, gradient: Any, create_graph: bool = False) -> A
                 f"backward: {describe(y)} has {y.size} elements, and a gradient is that of one number: reduce it first "
                 "(.sum() or .mean()), or pass the gradient of what comes after it, in its shape"
             )
-        seed = _ones_like(y._data)
+        bare = y.ndim == 0 and not y.dtype.hasobject
+        seed = y.dtype.type(1) if bare else np.ones_like(y._data)  # which would take ten times as long for a number
     else:
         gradient = as_tensor(gradient)
         if gradient.shape != y.shape:
@@ -223,7 +223,7 @@ def results(y: Any, what: str) -> list[Tensor]:
     for leaf in leaves:
         if not isinstance(leaf, Tensor):
             raise TypeError(
-                f"{what}: the function returned {type(leaf).__name__} {str(leaf)[:40]!r},  without a gradient; return "
+                f"{what}: the function returned {type(leaf).__name__} {str(leaf)[:40]!r}, without a gradient; return "
                 "what mg's or NumPy's functions make of the arguments, without .data, .item() or float() on the way"
             )
     return leaves

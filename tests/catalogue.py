@@ -31,7 +31,7 @@ def _nll_loss(x, target, reduction="mean"):
     return {"mean": picked.mean(), "sum": picked.sum(), "none": picked}[reduction]
 
 
-# torch's counterpart of every op that has a card, by the card's name, taking our parameters. (torch.max would not do for
+# torch's counterpart of every op that has a card, by its name, taking our parameters. (torch.max would not do for
 # max: along an axis it gives a tie's whole gradient to one element, where torch.amax shares it.)
 TORCH = {
     "abs": torch.abs,
@@ -39,7 +39,7 @@ TORCH = {
     "arctan": torch.arctan,
     "astype": lambda x, dtype: x.to(torch.from_numpy(np.zeros(0, dtype)).dtype),
     "broadcast_to": lambda x, shape: torch.broadcast_to(x, shape),
-    "clip": lambda *xs: torch.clamp(*torch.broadcast_tensors(*xs)),  # clamp cannot broadcast x
+    "clip": lambda *xs: torch.clamp(*torch.broadcast_tensors(*xs)),  # clamp can't broadcast x
     "concatenate": lambda *xs, axis=0: torch.cat(xs, axis),
     "cos": torch.cos,
     "cosh": torch.cosh,

@@ -168,8 +168,15 @@ def test_create_graph_accumulates_as_a_graph():
 
 
 def test_lists_and_arrays_among_the_inputs_of_a_differentiable_gradient():
-    for f in (lambda x: x @ [1.0, 2.0], lambda x: (x ** [2.0, 3.0]).sum(), lambda x: mg.linear([1.0, 2.0], x.reshape(1, 2), [0.5]).sum(),
-              lambda x: mg.concatenate([x, [1.0]]).prod(), lambda x: mg.stack([x, [1.0, 2.0]]).prod(), lambda x: ([1.0, 2.0] / x).sum()):  # fmt: skip
+    calls = [
+        lambda x: x @ [1.0, 2.0],
+        lambda x: (x ** [2.0, 3.0]).sum(),
+        lambda x: mg.linear([1.0, 2.0], x.reshape(1, 2), [0.5]).sum(),
+        lambda x: mg.concatenate([x, [1.0]]).prod(),
+        lambda x: mg.stack([x, [1.0, 2.0]]).prod(),
+        lambda x: ([1.0, 2.0] / x).sum(),
+    ]
+    for f in calls:
         x = leaf(3.0, 4.0)
         f(x).backward()
         plain, x.grad = x.grad, None
@@ -333,7 +340,10 @@ def test_a_change_after_the_forward_pass_is_found(change):
     change(x)
     with pytest.raises(
         RuntimeError,
-        match=r"tensor 'w' of shape \(2,\) was changed in place after tensor of shape \(2,\) made by multiply had used it.*compute the result anew",
+        match=(
+            r"tensor 'w' of shape \(2,\) was changed in place after tensor of shape \(2,\) made by "
+            r"multiply had used it.*compute the result anew"
+        ),
     ):
         y.backward()
     x.grad = None

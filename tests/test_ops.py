@@ -736,7 +736,8 @@ REFUSED = [
     (
         lambda: matrix @ matrix,
         ValueError,
-        r"matmul\(tensor \(2, 3\), tensor \(2, 3\)\): 3 and 2 differ; the second one transposed has shape \(3, 2\) and would fit",
+        r"matmul\(tensor \(2, 3\), tensor \(2, 3\)\): 3 and 2 differ; the second one "
+        r"transposed has shape \(3, 2\) and would fit",
     ),
     (lambda: mg.tensor(1.0, requires_grad=True) @ matrix, ValueError, r"\* multiplies by a number"),
     (lambda: mg.ones((2, 2, 3)) @ mg.ones((3, 3, 2)), ValueError, r"leading axes \(2,\) and \(3,\) do not broadcast"),

@@ -129,9 +129,8 @@ def log_softmax(x, axis=-1):
 
 
 def _nll_rule(g, y, log_p, target, reduction):
-    share = g / target.size if reduction == "mean" else g.reshape(-1)
-    key = (np.arange(target.size), target.ravel())
-    return scatter(-share, key, (target.size, log_p.shape[-1]), unique=True).reshape(log_p.shape)
+    share = g / target.size if reduction == "mean" else g
+    return np.where(target[..., None] == np.arange(log_p.shape[-1]), -(share if reduction != "none" else share[..., None]), 0)
 
 
 @op(arity=2, vjp=(_nll_rule, None),

@@ -46,14 +46,8 @@ class Op:
         CARDS[name] = self
 
     def __call__(self, *inputs: Any, **params: Any) -> Any:
-        if self.defaults:
-            if self.arity is not None and len(inputs) > self.arity:  # parameters given by position, as NumPy allows
-                params.update(zip(self.defaults, inputs[self.arity :], strict=False))
-                inputs = inputs[: self.arity] + inputs[self.arity + len(self.defaults) :]
-            params = {**self.defaults, **params}
-        if len(inputs) != self.arity and self.arity is not None:
-            s = "s" if self.arity > 1 else ""
-            raise TypeError(f"{self.name} takes {self.arity} input{s}, and {len(inputs)} were given")
+        if params or self.defaults or len(inputs) != self.arity:
+            inputs, params = self.bind(inputs, params)
         arrays, recorded = [], False
         for x in inputs:
             if type(x) is Tensor:
@@ -82,13 +76,24 @@ class Op:
         out._keep = False
         if recorded and now is RECORD:
             out.requires_grad = True
-            out._op, out._inputs, out._params, out._born = self, inputs, params, tick()
+            out._op, out._inputs, out._params, out._born = self, inputs, params or NO_PARAMS, tick()
             return out
         if type(y) in (float, int, bool):  # Python's operators on Python's numbers
             out._data = np.asarray(y)
         out.requires_grad = False
         out._op, out._inputs, out._params, out._born = None, (), NO_PARAMS, 0
         return out
+
+    def bind(self, inputs: tuple, params: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
+        """The inputs, and every parameter by name; parameters may be given by position, as NumPy allows."""
+        if self.arity is not None:
+            names = list(self.defaults)
+            params.update(zip(names, inputs[self.arity :], strict=False))
+            inputs = inputs[: self.arity] + inputs[self.arity + len(names) :]
+            if len(inputs) != self.arity:
+                s = "s" if self.arity > 1 else ""
+                raise TypeError(f"{self.name} takes {self.arity} input{s}, and {len(inputs)} were given")
+        return inputs, {**self.defaults, **params}
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
