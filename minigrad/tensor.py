@@ -214,7 +214,7 @@ class Tensor:
                 "a tensor that requires grad would leave the graph here, and its gradient with it: use mg's or NumPy's "
                 "functions on the tensor itself, or .detach() or .numpy() where no gradient is meant to flow"
             )
-        return np.array(self._data, dtype=dtype, copy=bool(copy), subok=True) if copy else np.asarray(self._data, dtype)
+        return np.array(self._data, dtype=dtype, copy=bool(copy), subok=True) if copy else np.asarray(self.data, dtype)
 
     # ---- the gradient ----------------------------------------------------------------------------------------
 
@@ -250,7 +250,7 @@ class Tensor:
 
     def detach(self) -> Tensor:
         """The same values as a tensor outside the graph."""
-        return Tensor(self._data)
+        return Tensor(self.data)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Switch on (or off) gradients for a leaf; returns the tensor."""

@@ -75,6 +75,8 @@ def linear(x, w, b):
         y = np.dot(x, w.T) if x.ndim == 2 else np.matmul(x, w.T)  # for matrices the same, and quicker to start
     except (ValueError, AttributeError):  # a bare number has no axes at all
         raise ValueError(f"the input's last axis has {np.shape(x)[-1:]} elements, the weight {w.shape[1:]}") from None
+    if getattr(b, "dtype", None) != y.dtype:
+        return y + b
     y += b
     return y
 
