@@ -393,6 +393,20 @@ def test_an_array_held_from_before_is_watched():
     np.testing.assert_array_equal(x.grad.data, [10.0, 14.0])
 
 
+@pytest.mark.parametrize("alias", [lambda x: x.detach().data, np.asarray], ids=["detach", "asarray"])
+def test_a_change_through_an_alias_is_found(alias):
+    x, w = mg.tensor([1.0, 2.0]), leaf(3.0, 4.0)
+    held = alias(x)
+    y = (x * w).sum()
+    held[0] = 5.0
+    with pytest.raises(RuntimeError, match="changed in place"):
+        y.backward()
+    y = (x * w).sum()
+    alias(x)[0] = 6.0
+    with pytest.raises(RuntimeError, match="changed in place"):
+        y.backward()
+
+
 def test_an_optimizer_step_before_backward_is_found():
     w = leaf(1.0, 2.0)
     optimizer = mg.optim.SGD([w], lr=0.1)

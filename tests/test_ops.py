@@ -604,6 +604,16 @@ def test_a_float32_leaf_that_meets_float64_has_a_float32_gradient():
         assert first.dtype == second.dtype == np.float32
 
 
+def test_linear_has_numpys_dtype():
+    """The bias is added in place, but not into a narrower array."""
+    for x, w, b in [(np.float32, np.float32, np.float64), (np.float64, np.float32, np.float32), (int, int, np.float64)]:
+        arrays = np.full((2, 3), 2, x), np.full((4, 3), 3, w), np.full(4, 0.1, b)
+        expected = arrays[0] @ arrays[1].T + arrays[2]
+        y = mg.linear(*arrays)
+        assert y.dtype == expected.dtype
+        np.testing.assert_array_equal(y.data, expected)
+
+
 # ---- kinks: follow torch -------------------------------------------------------------------------------------------
 
 inf = np.inf
