@@ -79,7 +79,7 @@ TORCH = {
     "relu": F.relu,
     "reshape": lambda x, shape: x.reshape(shape),
     "root": lambda x, n=2: torch.pow(x, 1 / n),
-    "scatter": lambda x, key, shape, unique=False: torch.zeros(shape, dtype=x.dtype).index_put(
+    "scatter": lambda x, key, shape: torch.zeros(shape, dtype=x.dtype).index_put(
         (torch.as_tensor(key),), x, accumulate=True
     ),
     "sigmoid": torch.sigmoid,

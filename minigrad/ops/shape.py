@@ -211,11 +211,11 @@ def is_basic(key):
 
 
 @op(cases=[([(3,)], {"key": np.array([0, 0, 1]), "shape": (3,)})], arity=1,
-    vjp=lambda g, y, x, key, shape, unique: getitem(g, key))
-def scatter(x, key=(), shape=(), unique=False):
-    """Zeros to which x is added at `key`: the transpose of indexing. `unique` says that no index repeats."""
+    vjp=lambda g, y, x, key, shape: getitem(g, key))
+def scatter(x, key=(), shape=()):
+    """Zeros to which x is added at `key`: the transpose of indexing."""
     y = np.zeros_like(x, shape=shape)
-    if unique or is_basic(key):
+    if is_basic(key):
         y[key] = x
     else:
         np.add.at(y, key, x)
