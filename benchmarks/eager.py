@@ -34,25 +34,38 @@ def batch(net: str) -> tuple[np.ndarray, np.ndarray]:
     return x, rng.integers(0, 10, BATCH[net])
 
 
+def parameters(net: str) -> list[np.ndarray]:
+    """Weights (in, out) and biases, in turn."""
+    rng = np.random.default_rng(1)
+    params = []
+    for a, b in zip(WIDTHS[net], WIDTHS[net][1:], strict=False):
+        params += [(rng.normal(size=(a, b)) / np.sqrt(a)).astype(np.float32), np.zeros(b, np.float32)]
+    return params
+
+
+def forward(x, params, activation):
+    """The same line for both sides."""
+    for i in range(0, len(params), 2):
+        x = x @ params[i] + params[i + 1]
+        if i < len(params) - 2:
+            x = activation(x)
+    return x
+
+
 def minigrad_step(net: str) -> Callable[[], object]:
     import minigrad as mg
-    from minigrad import nn
     from minigrad.nn import functional as F
 
-    mg.set_default_dtype(np.float32)
-    activation = nn.Tanh if net == "mnist" else nn.ReLU
-    layers: list[nn.Module] = []
-    for a, b in zip(WIDTHS[net], WIDTHS[net][1:], strict=False):
-        layers += [nn.Linear(a, b), activation()]
-    model = nn.Sequential(*layers[:-1])
-    params = list(model.parameters())
+    params = [mg.tensor(p, requires_grad=True) for p in parameters(net)]
     optimizer = mg.optim.SGD(params, lr=1e-2) if net == "moons" else mg.optim.Adam(params, lr=1e-3)
+    activation = mg.tanh if net == "mnist" else mg.relu
     x, y = batch(net)
 
     def loss():
+        scores = forward(x, params, activation)
         if net == "moons":
-            return F.hinge_loss(model(x), y) + 1e-4 * sum(mg.vdot(p, p) for p in params)
-        return F.cross_entropy(model(x), y)
+            return F.hinge_loss(scores, y) + 1e-4 * sum(mg.vdot(p, p) for p in params)
+        return F.cross_entropy(scores, y)
 
     def step():
         optimizer.zero_grad()
@@ -64,29 +77,20 @@ def minigrad_step(net: str) -> Callable[[], object]:
 
 def torch_step(net: str) -> Callable[[], object]:
     import torch
-    from torch import nn
     from torch.nn import functional as F
 
     torch.set_num_threads(THREADS[net])
-    rng = np.random.default_rng(1)
-    params = []
-    for a, b in zip(WIDTHS[net], WIDTHS[net][1:], strict=False):
-        params += [rng.normal(size=(a, b)) / np.sqrt(a), np.zeros(b)]
-    params = [nn.Parameter(torch.tensor(p, dtype=torch.float32)) for p in params]
-    activation = torch.tanh if net == "mnist" else torch.relu
+    params = [torch.nn.Parameter(torch.tensor(p)) for p in parameters(net)]
     make = torch.optim.SGD if net == "moons" else torch.optim.Adam
     optimizer = make(params, lr=1e-3, fused=True)
+    activation = torch.tanh if net == "mnist" else torch.relu
     x, y = map(torch.tensor, batch(net))
 
     def loss():
-        h = x
-        for i in range(0, len(params), 2):
-            h = torch.addmm(params[i + 1], h, params[i])
-            if i < len(params) - 2:
-                h = activation(h)
+        scores = forward(x, params, activation)
         if net == "moons":
-            return torch.relu(1 - y * h).mean() + 1e-4 * sum((p * p).sum() for p in params)
-        return F.cross_entropy(h, y)
+            return torch.relu(1 - y * scores).mean() + 1e-4 * sum((p * p).sum() for p in params)
+        return F.cross_entropy(scores, y)
 
     def step():
         optimizer.zero_grad()
