@@ -82,6 +82,8 @@ def walk(
 def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
     """Sum `g` over the axes along which an array of this shape was broadcast when it was used."""
     extra = g.ndim - len(shape)
+    if extra == 1 and g.shape[1:] == shape:  # a bias
+        return np.add.reduce(g, axis=0)
     axes = tuple(range(extra)) + tuple(i + extra for i, n in enumerate(shape) if n == 1 != g.shape[i + extra])
     return np.add.reduce(g, axis=axes).reshape(shape)
 
