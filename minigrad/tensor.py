@@ -156,7 +156,9 @@ class Tensor:
     def data(self, value: Any) -> None:
         value = value.data if isinstance(value, Tensor) else np.asanyarray(value)
         if value.shape != self.shape:
-            raise ValueError(f"{self}: data of shape {value.shape} cannot replace data of shape {self.shape}")
+            raise ValueError(f"{describe(self)}: data of shape {value.shape} cannot replace its own")
+        if self.requires_grad:
+            check_differentiable(value.dtype)
         self._data = value
         self._touch()
 
@@ -383,6 +385,7 @@ class Tensor:
     def __repr__(self) -> str:
         values = np.array2string(np.asarray(self._data), separator=", ", prefix="tensor(", threshold=200)
         name = f", name={self.name!r}" if self.name else ""
+        name = name if self.size else f", shape={self.shape}{name}"
         dtype = "" if self.dtype in (np.float64, np.int64, np.bool_, object) else f", dtype={self.dtype}"
         made = f", op={self._op.name}" if self._op is not None else ", requires_grad=True" if self.requires_grad else ""
         return f"tensor({values}{dtype}{name}{made})"
