@@ -15,7 +15,19 @@ from typing import Any
 
 import numpy as np
 
-from .tensor import PLAIN, RECORD, Tensor, as_tensor, check_differentiable, describe, mode, plain, recording, warn_once
+from .tensor import (
+    FREE,
+    PLAIN,
+    RECORD,
+    Tensor,
+    as_tensor,
+    check_differentiable,
+    describe,
+    mode,
+    plain,
+    recording,
+    warn_once,
+)  # fmt: skip
 
 check_gradient: Callable[[Tensor, Tensor, Any, Any], None] | None = None  # set by mg.debug()
 
@@ -104,9 +116,12 @@ def backward(y: Tensor, gradient: Any = None, create_graph: bool = False) -> Non
             "the graph through .data, .numpy(), .item(), .detach() and no_grad()"
         )
     seed = starting_gradient(y, gradient, create_graph)
-    given = {id(seed)}  # arrays that somebody else holds: a leaf gets a copy
+    given = {id(seed)}  # gradients that somebody else holds: a leaf gets a copy
     for t, g in walk(below(y), seed, create_graph).items():
-        if not create_graph:
+        if create_graph:
+            g = g * 1 if id(g) in given else g
+            given.add(id(g))
+        else:
             if type(g) is not np.ndarray or g.base is not None or id(g) in given:
                 g = np.array(g, subok=True)
             given.add(id(g))
@@ -168,6 +183,21 @@ def flatten(nest: Any) -> tuple[list[Any], Callable[[Iterator[Any]], Any]]:
         return type(nest)(*parts) if hasattr(nest, "_fields") else type(nest)(parts)  # a namedtuple has _fields
 
     return [leaf for leaves, _ in children for leaf in leaves], rebuild
+
+
+def leaves_like(nest: Any, form: Any, what: str) -> list[Any]:
+    """The leaves of a nest in the order of those of `form`. Raises ValueError unless the two have the same form."""
+    if not isinstance(form, (dict, tuple, list)):
+        return [nest]
+    keys: Any = form if isinstance(form, dict) else range(len(form))
+    same = (
+        isinstance(nest, dict) and nest.keys() == form.keys()
+        if isinstance(form, dict)
+        else isinstance(nest, (tuple, list)) and len(nest) == len(form)
+    )
+    if not same:
+        raise ValueError(f"{what}: {nest!r:.60} should be a nest of the same form as {form!r:.60}")
+    return [leaf for k in keys for leaf in leaves_like(nest[k], form[k], what)]
 
 
 def map_nest(function: Callable, nest: Any) -> Any:
@@ -236,8 +266,9 @@ class Call:
 
     def __init__(self, what: str, f: Callable, args: tuple, argnums: int | tuple[int, ...], kwargs: dict) -> None:
         positions = (argnums,) if isinstance(argnums, int) else tuple(argnums)
-        if not all(-len(args) <= i < len(args) for i in positions):
-            raise ValueError(f"{what}: argnums={argnums}, and the function was called with {len(args)} arguments")
+        n = len(args)
+        if not all(-n <= i < n for i in positions) or len({i % n for i in positions}) < len(positions):
+            raise ValueError(f"{what}: argnums={argnums}, and the function was called with {n} arguments")
         chosen = args[argnums] if isinstance(argnums, int) else tuple(args[i] for i in positions)
         leaves, self.rebuild = flatten(chosen)
         self.variables = [variable(x, what) for x in leaves]
@@ -245,17 +276,26 @@ class Call:
         args = list(args)  # type: ignore[assignment]
         for i, x in zip(positions, (nest,) if isinstance(argnums, int) else nest, strict=True):
             args[i] = x  # type: ignore[index]
-        with recording():
-            self.value = f(*args, **kwargs)
+        self.free = mode.now == FREE
+        mode.transforms += 1
+        try:
+            with recording():
+                self.value = f(*args, **kwargs)
+        finally:
+            mode.transforms -= 1
         self.outputs = results(self.value, what)
 
     def gradients(self, y: Tensor, seed: Any = None, create_graph: bool | None = None) -> Any:
         """The gradients of one output, as a nest like the arguments."""
+        if create_graph is None and self.free:
+            create_graph = False
         with recording():
             return self.rebuild(iter(pull(y, seed, self.variables, create_graph)))
 
     def open_ended(self) -> bool:
-        """Whether the outputs depend on other variables than those of this call."""
+        """Whether the outputs depend on other variables than those of this call (which `no_grad` makes constants)."""
+        if self.free:
+            return False
         wanted = frozenset(self.variables)
         return any(y.requires_grad and open_ended(below(y, wanted), wanted) for y in self.outputs)
 
@@ -327,16 +367,13 @@ def vjp(f: Callable, *args: Any) -> tuple[Any, Callable]:
 
     def pullback(v):
         with recording():
-            return call.gradients(*inner(call.outputs, v, "vjp"))
+            return call.gradients(*inner(call.outputs, leaves_like(v, call.value, "vjp"), "vjp"))
 
     return call.result(), pullback
 
 
-def inner(outputs: list[Tensor], v: Any, what: str) -> tuple[Tensor, Any]:
-    """A tensor and a gradient of it that stand for the sum of outputs times `v`, a nest of as many leaves."""
-    seeds, _ = flatten(v)
-    if len(seeds) != len(outputs):
-        raise ValueError(f"{what}: the function has {len(outputs)} outputs, and {len(seeds)} gradients were given")
+def inner(outputs: list[Tensor], seeds: list[Any], what: str) -> tuple[Tensor, Any]:
+    """A tensor and a gradient of it that stand for the sum of the outputs times the seeds."""
     if len(outputs) == 1:
         return outputs[0], seeds[0]
     for y, seed in zip(outputs, seeds, strict=True):
@@ -361,7 +398,7 @@ def jvp(f: Callable, primals: tuple, tangents: tuple) -> tuple[Any, Any]:
     create_graph = call.open_ended() or any(isinstance(v, Tensor) and v.requires_grad for v in flatten(tangents)[0])
     with recording():
         pulled, _ = flatten(call.gradients(*inner(call.outputs, us, "jvp"), create_graph=True))
-        along = inner(pulled, tangents, "jvp")
+        along = inner(pulled, leaves_like(tuple(tangents), tuple(primals), "jvp"), "jvp")
         derivative = flatten(call.value)[1](iter(pull(*along, us, create_graph)))
     value = call.result()
     call.close()

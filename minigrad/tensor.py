@@ -11,9 +11,10 @@ from __future__ import annotations
 import itertools
 import threading
 import warnings
+import weakref
 import zlib
 from collections.abc import Iterator
-from sys import getrefcount
+from contextlib import ContextDecorator
 from typing import Any, final
 
 import numpy as np
@@ -40,26 +41,29 @@ RECORD, FREE, PLAIN = "record", "free", "plain"
 
 class _Mode(threading.local):
     now = RECORD
+    transforms = 0  # how many transforms are running the user's functions
 
 
 mode = _Mode()
 
 
-class _ModeContext:
-    """Ops run in mode `self.what` inside the block."""
+class _ModeContext(ContextDecorator):
+    """Ops run in mode `self.what` inside the block, or inside the function that it decorates."""
 
     def __init__(self, what: str) -> None:
         self.what = what
+        self.before: list[str] = []  # a stack, since a block may be entered within itself
 
     def __enter__(self) -> None:
-        self.before, mode.now = mode.now, self.what
+        self.before.append(mode.now)
+        mode.now = self.what
 
     def __exit__(self, *exc: object) -> None:
-        mode.now = self.before
+        mode.now = self.before.pop()
 
 
 def no_grad() -> _ModeContext:
-    """Record no graph inside the block: for evaluation, and for updates of parameters by hand.
+    """Record no graph inside the block, or the function it decorates: to evaluate, or to update parameters by hand.
 
     >>> import minigrad as mg
     >>> w = mg.tensor(2.0, requires_grad=True)
@@ -124,11 +128,14 @@ class Tensor:
     """
 
     __slots__ = (
-        "__weakref__", "_born", "_changed", "_data", "_grad", "_grad_used", "_inputs", "_keep", "_op", "_params",
+        "__weakref__", "_born", "_changed", "_data", "_grad", "_grad_used", "_inputs", "_keep", "_lent", "_op",
+        "_params",
         "_print", "_where", "name", "requires_grad",
     )  # fmt: skip
 
     def __init__(self, data: np.ndarray, requires_grad: bool = False, name: str | None = None) -> None:
+        if not hasattr(data, "dtype"):
+            raise TypeError(f"Tensor holds an array, not {type(data).__name__}: use mg.tensor for lists and numbers")
         self._data: Any = data  # an ndarray, or a NumPy scalar where an op reduced everything
         self.requires_grad = requires_grad
         self.name = name
@@ -139,6 +146,7 @@ class Tensor:
         self._changed = 0
         self._grad: Tensor | None = None
         self._keep = False
+        self._lent: Any = None  # a weak reference to the view that a user has of the data
         self._where = ""  # the line that made it, under mg.debug()
 
     # ---- the array -------------------------------------------------------------------------------------------
@@ -148,23 +156,30 @@ class Tensor:
         """The values, an ndarray. Changing them in place after a graph has used them makes `backward` raise."""
         if not isinstance(self._data, np.ndarray):  # full reductions hold NumPy scalars, which are faster
             self._data = np.asarray(self._data)
-        if self._changed != EXPOSED:
-            self._print, self._changed = (fingerprint(self._data), self._changed), EXPOSED
-        return self._data
+        view = self._lent() if self._changed == EXPOSED else None
+        if view is None:  # a view of its own for the user, so that we know when nobody holds it any more
+            changed, view = self._settle(), self._data.view()
+            self._print, self._lent = (fingerprint(view), changed), weakref.ref(view)
+            self._changed = EXPOSED
+        return view
 
     @data.setter
     def data(self, value: Any) -> None:
-        value = value.data if isinstance(value, Tensor) else np.asanyarray(value)
+        value = value._data if isinstance(value, Tensor) else np.asanyarray(value)
         if value.shape != self.shape:
-            raise ValueError(f"{describe(self)}: data of shape {value.shape} cannot replace its own")
+            raise ValueError(f"{describe(self)}: data of shape {value.shape} cannot replace data of shape {self.shape}")
         if self.requires_grad:
             check_differentiable(value.dtype)
-        self._data = value
+        if self._changed != EXPOSED or value is not self._lent():  # as it is after `t.data -= 1`
+            self._data = np.array(value, subok=True)
         self._touch()
 
     def _touch(self) -> None:
         """Say that the data has changed."""
-        self._changed = tick()
+        if self._changed == EXPOSED:
+            self._print = fingerprint(self._data), tick()
+        else:
+            self._changed = tick()
 
     def _settle(self) -> int:
         """When the data was last changed, once the array that a user may have written to has been looked at."""
@@ -174,9 +189,8 @@ class Tensor:
         now = fingerprint(self._data)
         if now != before:
             changed = tick()
-        if getrefcount(self._data) > 2:  # more than our own reference and the call's: the user holds on to the array
-            self._print = now, changed
-        else:
+        self._print = now, changed
+        if self._lent() is None:
             self._changed = changed
         return changed
 
@@ -251,8 +265,8 @@ class Tensor:
         self._keep = True
 
     def detach(self) -> Tensor:
-        """The same values as a tensor outside the graph."""
-        return Tensor(self.data)
+        """A copy of the values as a tensor outside the graph."""
+        return Tensor(self.numpy())
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Switch on (or off) gradients for a leaf; returns the tensor."""
@@ -308,6 +322,7 @@ class Tensor:
 
     def __iadd__(self, other): return self._in_place(ops.add, other)
     def __isub__(self, other): return self._in_place(ops.subtract, other)
+    def __ipow__(self, other): return self._in_place(ops.power, other)
     def __imul__(self, other): return self._in_place(ops.multiply, other)
     def __itruediv__(self, other): return self._in_place(ops.divide, other)
 
@@ -371,10 +386,21 @@ class Tensor:
         return bool(self._data)
 
     def __float__(self) -> float:
+        self._warn_of_leaving()
         return float(self.item())
 
     def __int__(self) -> int:
+        self._warn_of_leaving()
         return int(self.item())
+
+    def _warn_of_leaving(self) -> None:
+        """Outside of transforms, `float(loss)` is how one looks at a loss; inside, the graph ends here."""
+        if mode.transforms and self.requires_grad:
+            warn_once(
+                "number in a transform",
+                f"{describe(self)} becomes a plain number inside a function that is being differentiated, and no "
+                "gradient flows through that number: use mg's or NumPy's functions, such as mg.sin for math.sin",
+            )
 
     def __index__(self) -> int:
         return self._data.__index__()

@@ -1,5 +1,6 @@
 """A wrong program fails early, with a sentence that says what to do: each of the silent killers, by its message."""
 
+import math
 import warnings
 
 import numpy as np
@@ -406,3 +407,15 @@ def test_debug_works_on_symbols_and_integers():
         x = mg.symbols("x")
         (x * x).backward()
         mg.sum([1, 2])
+
+
+def test_a_number_taken_inside_a_transform():
+    """math.sin calls float(x), and the gradient of what it gives is lost."""
+    with pytest.warns(mg.MinigradWarning, match=r"becomes a plain number inside a function.*mg\.sin for math\.sin"):
+        mg.grad(lambda x: x * math.sin(x))(2.0)
+    assert float(mg.tensor(1.0, requires_grad=True) * 2) == 2.0  # outside, one looks at a loss like this
+
+
+def test_a_list_for_a_tensor():
+    with pytest.raises(TypeError, match=r"Tensor holds an array, not list: use mg\.tensor"):
+        mg.Tensor([1.0, 2.0])

@@ -166,6 +166,7 @@ class Module:
     def _named(self, *kinds: str) -> Iterator[tuple[str, Tensor]]:
         """Every path to every tensor of these kinds, module by module."""
         for path, module in self._walk():
+            _warn_of_hidden(module)
             for kind in kinds:
                 for name, value in module._own(kind):
                     yield _join(path, name), value
@@ -260,13 +261,20 @@ def _kind(value: Any) -> str | None:
         return "parameter" if value.is_leaf and value.requires_grad else None
     if isinstance(value, Module):
         return "module"
-    if isinstance(value, (list, tuple)) and any(_kind(item) for item in value):
-        warn_once(
-            "modules in a list",
-            "a plain list hides the modules and parameters in it from parameters(), so they would not be trained: "
-            "use mg.nn.ModuleList or mg.nn.Sequential, or set each as an attribute",
-        )
     return None
+
+
+def _warn_of_hidden(module: Module) -> None:
+    """Warn of modules and parameters in an attribute that is a plain list, tuple or dict."""
+    for name, value in vars(module).items():
+        items = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+        if any(_kind(item) for item in items):
+            warn_once(
+                "modules in a list",
+                f"{type(module).__name__}.{name} is a plain {type(value).__name__}, which hides the modules and "
+                "parameters in it from parameters(), so they are not trained: use mg.nn.ModuleList or "
+                "mg.nn.Sequential, or set each as an attribute",
+            )
 
 
 def _outside_graph(name: str, value: Any) -> Tensor:

@@ -10,7 +10,7 @@ from .card import elementwise, op
 from .reduce import largest
 
 relu = elementwise("relu", lambda x: np.maximum(x, 0),
-    vjp=lambda g, y, x: g * np.sign(y),  # 1 where x > 0; faster than a product with booleans
+    vjp=lambda g, y, x: np.where(y > 0, g, 0),
     sympy="x: Max(x, 0)", domain=(-3, 3), kinks=(0,), note="relu'(0) = 0")
 
 leaky_relu = elementwise("leaky_relu", lambda x, negative_slope=0.01: np.where(x > 0, x, negative_slope * x),

@@ -22,6 +22,7 @@ from types import FunctionType
 from typing import Any
 
 import numpy as np
+from numpy.exceptions import AxisError
 
 from ..tensor import EXPOSED, NO_PARAMS, PLAIN, READY, RECORD, Tensor, mode, operand, tick
 
@@ -64,8 +65,7 @@ class Op:
         try:
             y = self.forward(*arrays, **params) if params else self.forward(*arrays)
         except Exception as error:
-            explain(self, inputs, params, error)
-            raise
+            raise explained(self, inputs, params, error) from None
         now = mode.now
         if now is PLAIN:
             return y
@@ -99,16 +99,16 @@ class Op:
         return f"<op {self.name}>"
 
 
-def explain(op: Op, inputs: tuple, params: dict[str, Any], error: Exception) -> None:
-    """Raise the sentence that says what is wrong with a call, where there is one."""
-    if not isinstance(error, (ValueError, TypeError, IndexError)) or getattr(error, "explained", False):
-        return
+def explained(op: Op, inputs: tuple, params: dict[str, Any], error: Exception) -> Exception:
+    """The error with a sentence that names the op, its inputs and its parameters, once."""
+    if type(error) not in (ValueError, TypeError, IndexError, AxisError) or getattr(error, "explained", False):
+        return error
     shapes = ", ".join(describe_input(x) for x in inputs)
     given = "".join(f", {k}={v!r}" for k, v in params.items() if v is not op.defaults.get(k))
-    explained = type(error) if type(error) in (ValueError, TypeError, IndexError) else ValueError
-    sentence = explained(f"{op.name}({shapes}{given}): {error}")
-    sentence.explained = True  # type: ignore[union-attr]
-    raise sentence from None
+    kind = ValueError if type(error) is AxisError else type(error)
+    sentence = kind(f"{op.name}({shapes}{given}): {error}")
+    sentence.explained = True  # type: ignore[attr-defined]
+    return sentence
 
 
 def describe_input(x: Any) -> str:

@@ -124,8 +124,10 @@ def test_buffers_stay_buffers_and_keep_no_graph(net):
 def test_a_list_that_hides_modules_is_told_of(monkeypatch):
     monkeypatch.setattr(sys.modules["minigrad.tensor"], "_warned", set())
     module = Module()
-    with pytest.warns(mg.MinigradWarning, match="ModuleList"):
-        module.layers = [Linear(1, 1)]
+    module.layers = []
+    module.layers.append(Linear(1, 1))
+    with pytest.warns(mg.MinigradWarning, match=r"Module\.layers is a plain list.*ModuleList"):
+        assert paths(module.named_parameters()) == []
     module.layers = ModuleList([Linear(1, 1)])
     assert paths(module.named_parameters()) == ["layers.0.weight", "layers.0.bias"]
 

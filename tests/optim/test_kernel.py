@@ -2,6 +2,7 @@
 
 import os
 import signal
+import warnings
 from math import sqrt
 
 import numpy as np
@@ -131,7 +132,9 @@ def test_a_forked_child_has_threads_of_its_own(monkeypatch):
     p.grad = mg.tensor(np.ones(600_000))
     optimizer = mg.optim.SGD([p], lr=0.5)
     optimizer.step()
-    child = os.fork()
+    with warnings.catch_warnings():  # others in this process may mind, as JAX does where it has been imported
+        warnings.simplefilter("ignore")
+        child = os.fork()
     if child == 0:
         signal.alarm(60)  # rather than wait for ever for threads that are not there
         optimizer.step()
