@@ -37,8 +37,9 @@ REDUCTIONS = ("mean", "sum", "none")
 
 
 def _reduce(loss: Tensor, reduction: str) -> Tensor:
-    known("reduction", reduction, REDUCTIONS)
-    return loss if reduction == "none" else ops.mean(loss) if reduction == "mean" else ops.sum(loss)
+    if reduction == "mean":
+        return ops.mean(loss)
+    return loss if known("reduction", reduction, REDUCTIONS) == "none" else ops.sum(loss)
 
 
 def _same_shape(name: str, prediction: Tensor, target: Any) -> None:

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.exceptions import AxisError
 
-from ..tensor import EXPOSED, NO_PARAMS, PLAIN, READY, RECORD, Tensor, mode, operand, tick
+from ..tensor import NO_PARAMS, PLAIN, READY, RECORD, Tensor, mode, operand, tick
 
 CARDS: dict[str, Op] = {}  # every op by its name
 NUMPY: dict[Any, Callable] = {}  # NumPy's functions, and ours in their place
@@ -55,7 +55,7 @@ class Op:
                 arrays.append(x._data)
                 if x.requires_grad:
                     recorded = True
-                if x._changed == EXPOSED:
+                if x._changed < 0:  # EXPOSED
                     x._settle()
             elif type(x) in READY:
                 arrays.append(x)
@@ -185,7 +185,7 @@ def reads_symbols(card: Op, forward: Callable) -> Callable:
 
     def read(*inputs, **params):
         for x in inputs:
-            if hasattr(x, "read_card"):
+            if type(x) not in READY and hasattr(x, "read_card"):
                 return x.read_card(card, inputs, params)
         return forward(*inputs, **params)
 

@@ -106,7 +106,7 @@ def dot(a: Any, b: Any) -> Tensor:
     return tensordot(a, b, ((-1,), (-2,)))
 
 
-@op(arity=2, numpy=np.vdot, cases=[([(2, 2), (2, 2)], {})], sympy=lambda a, b: np.sum(a * b),
+@op(arity=2, numpy=np.vdot, cases=[([(2, 2), (2, 2)], {})],
     vjp=(lambda g, y, a, b: g * b,
          lambda g, y, a, b: g * a))
 def vdot(a, b):
