@@ -44,7 +44,7 @@ docs: $(VENV)/.installed-data,plot,docs
 $(VENV)/.installed-%: setup.cfg pyproject.toml | $(BIN)/python
 	@echo "installing minigrad[$*] into $(VENV) (the first time takes a few minutes)"
 	@$(if $(findstring peers,$*),$(PIP) torch==2.13.0)
-	@$(PIP) --editable '.[$*]'
+	@$(PIP) --editable '.[$*]' --config-settings editable_mode=compat
 	@touch $@
 
 $(BIN)/python:

@@ -94,7 +94,11 @@ _LATE = {
 
 def __getattr__(name: str) -> Any:
     if name not in _LATE:
-        raise AttributeError(f"module 'minigrad' has no attribute {name!r}")
+        from difflib import get_close_matches
+
+        near = get_close_matches(name, __dir__(), 1)
+        hint = f"; did you mean mg.{near[0]}?" if near else ""
+        raise AttributeError(f"module 'minigrad' has no attribute {name!r}{hint}")
     module = import_module(f".{_LATE[name]}", __name__)
     return module if _LATE[name] == name and name not in vars(module) else getattr(module, name)
 

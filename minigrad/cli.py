@@ -118,6 +118,9 @@ def main(argv: list[str] | None = None) -> int:
     except Refused as error:
         print(f"minigrad: {error}", file=sys.stderr)
         return 2
+    except MemoryError as error:
+        print(f"minigrad: out of memory ({error}); try a narrower --hidden or a smaller --batch-size", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("minigrad: interrupted", file=sys.stderr)
         return 130

@@ -198,6 +198,8 @@ def mnist(path: str | Path, part: str = "train", dtype: Any = np.float64) -> Dat
     images, labels = _read_idx(images_file, ndim=3), _read_idx(labels_file, ndim=1)
     if len(images) != len(labels):
         raise ValueError(f"mnist: {images_file} holds {len(images)} images, but {labels_file} {len(labels)} labels")
+    if labels.size and labels.max() > 9:
+        raise ValueError(f"mnist: {labels_file} holds the label {labels.max()}; labels are 0 to 9")
     count, height, width = images.shape
     classes = tuple(map(str, range(10)))
     return Dataset(images.reshape(count, -1).astype(dtype), labels.astype(np.int64), classes, image=(height, width))

@@ -362,6 +362,11 @@ class Tensor:
 
     def __setitem__(self, key: Any, value: Any) -> None:
         self._forbid_writing()
+        if isinstance(value, Tensor) and value.requires_grad and mode.now == RECORD:
+            raise RuntimeError(
+                f"{describe(value)} would leave the graph by being written into another tensor, and its gradient with "
+                "it: collect the parts in a list and join them with mg.stack or mg.concatenate"
+            )
         self.data[ops.plain_key(key)] = value._data if isinstance(value, Tensor) else value
         self._touch()
 

@@ -104,7 +104,8 @@ class History:
 class Convergence:
     """End training when nothing changes any more, for `patience` epochs in a row.
 
-    With `on="loss"` nothing changes when |new - old| <= tol * max(|new|, |old|). With `on="gradient"`, when the norm of
+    With `on="loss"` nothing changes when |new - old| <= tol * max(|new|, |old|, 1e-8 |first|): relative to the loss,
+    or, for one that goes to zero, to a hundred-millionth of the first epoch's. With `on="gradient"`, when the norm of
     the gradient is at most tol; the gradient of a mini-batch does not vanish at the minimum, so this is for batch
     gradient descent. Raises ValueError or TypeError for a bad argument.
 
@@ -130,8 +131,8 @@ class Convergence:
             if max(history.grad_norm[-self.patience :]) <= self.tol:
                 return f"converged: for {self.patience} epochs the norm of the gradient was at most {self.tol:g}"
             return None
-        losses = history.loss[-self.patience - 1 :]
-        if all(abs(b - a) <= self.tol * max(abs(a), abs(b)) for a, b in pairwise(losses)):
+        losses, floor = history.loss[-self.patience - 1 :], 1e-8 * abs(history.loss[0])
+        if all(abs(b - a) <= self.tol * max(abs(a), abs(b), floor) for a, b in pairwise(losses)):
             return f"converged: for {self.patience} epochs the loss has changed by at most {self.tol:g} of itself"
         return None
 
@@ -208,6 +209,10 @@ def fit(
     """
     from tqdm import tqdm
 
+    for name, given in (("model", model), ("loss_fn", loss_fn)):
+        if not callable(given) or isinstance(given, type):
+            what = f"the class {given.__name__} itself" if isinstance(given, type) else repr(given)
+            raise TypeError(f"fit: {name} must be something to call, such as mg.nn.MSELoss(), not {what}")
     X, Y = _pair("samples", samples)
     held_out = None if validation is None else _pair("validation", validation)
     epochs, size = _count("epochs", epochs), None if batch_size is None else _count("batch_size", batch_size)
@@ -387,10 +392,13 @@ def _pair(what: str, pair: Any) -> tuple[Array, Array]:
     for name, array in (("X", X), ("Y", Y)):
         if array.ndim == 0 or array.dtype.kind not in "biuf":
             raise TypeError(f"fit: {name} of {what} must be an array of numbers, its first axis the samples")
+        if not np.isfinite(array).all():
+            sample = int(np.argwhere(~np.isfinite(array))[0][0])
+            raise ValueError(f"fit: {name} of {what} is not finite in sample {sample}; clean the data first")
     if len(X) != len(Y):
         raise ValueError(f"fit: {what} X {X.shape} and Y {Y.shape} have {len(X)} and {len(Y)} samples; they must agree")
     if len(X) == 0:
-        raise ValueError(f"fit: {what} are empty: X has shape {X.shape}")
+        raise ValueError(f"fit: no samples in {what}: X has shape {X.shape}")
     return X, Y
 
 
@@ -412,6 +420,8 @@ def _rules(stop: Any) -> list[Stop]:
 
 def _check_optimizer(model: Any, optimizer: Any) -> None:
     """Catch an optimizer made for another model: training would run, and change nothing."""
+    if not hasattr(optimizer, "param_groups") or isinstance(optimizer, type):
+        raise TypeError(f"fit: optimizer must be one of mg.optim's, made of model.parameters(), not {optimizer!r}")
     if isinstance(model, Module):
         held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
         if not any(id(parameter) in held for parameter in model.parameters()):

@@ -419,3 +419,53 @@ def test_a_number_taken_inside_a_transform():
 def test_a_list_for_a_tensor():
     with pytest.raises(TypeError, match=r"Tensor holds an array, not list: use mg\.tensor"):
         mg.Tensor([1.0, 2.0])
+
+
+def test_an_array_filled_in_a_loop_would_lose_the_gradient():
+    """The usual shape of NumPy code: out = np.zeros_like(x); out[i] = x[i] ** 2."""
+
+    def filled(x):
+        out = np.zeros_like(x)
+        for i in range(3):
+            out[i] = x[i] ** 2
+        return out.sum()
+
+    with pytest.raises(RuntimeError, match=r"would leave the graph by being written into.*mg\.stack"):
+        mg.grad(filled)(np.ones(3))
+
+
+def test_an_unknown_name_of_the_package():
+    with pytest.raises(AttributeError, match=r"no attribute 'sigmiod'; did you mean mg\.sigmoid\?"):
+        mg.sigmiod  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"loss_fn": mg.nn.MSELoss}, r"loss_fn must be something to call, such as mg\.nn\.MSELoss\(\), not the class"),
+        ({"model": None}, r"model must be something to call"),
+        ({"optimizer": "adam"}, r"optimizer must be one of mg\.optim's, made of model\.parameters\(\), not 'adam'"),
+        ({"optimizer": mg.optim.SGD}, r"optimizer must be one of mg\.optim's"),
+    ],
+)
+def test_fit_called_wrongly(wrong, sentence):
+    model = mg.nn.Linear(2, 1)
+    call = {"model": model, "loss_fn": mg.nn.MSELoss(), "samples": (np.ones((3, 2)), np.ones((3, 1)))}
+    call["optimizer"] = mg.optim.SGD(model.parameters(), lr=0.1)
+    with pytest.raises(TypeError, match=sentence):
+        mg.fit(**{**call, **wrong}, progress=False)
+
+
+@pytest.mark.parametrize("name", ["X", "Y"])
+def test_data_that_are_not_finite_are_named(name):
+    model = mg.nn.Linear(2, 1)
+    data = {"X": np.ones((3, 2)), "Y": np.ones((3, 1))}
+    data[name][1, 0] = np.nan
+    with pytest.raises(ValueError, match=f"fit: {name} of samples is not finite in sample 1"):
+        mg.fit(model, mg.nn.MSELoss(), (data["X"], data["Y"]), mg.optim.SGD(model.parameters(), lr=0.1), progress=False)
+
+
+@pytest.mark.parametrize("params", [mg.nn.Linear(1, 1), mg.nn.Linear(1, 1).parameters, None])
+def test_an_optimizer_of_no_list(params):
+    with pytest.raises(TypeError, match=r"SGD: give a list of tensors, such as \[w, b\] or model\.parameters\(\), not"):
+        mg.optim.SGD(params, lr=0.1)

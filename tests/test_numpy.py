@@ -175,3 +175,19 @@ def test_a_tensor_without_gradient_is_an_array_to_numpy():
     copy = np.array(t)
     copy[0] = 9.0
     np.testing.assert_array_equal(t.data, A)
+
+
+def test_tensors_without_a_gradient_go_anywhere():
+    """What mg.grad and mg.hessian return serves any NumPy function, since no gradient is lost."""
+    hessian = mg.hessian(lambda x: (x**2).sum() + x[0] * x[1])(np.ones(2))
+    np.testing.assert_allclose(np.linalg.eigvalsh(hessian), [1.0, 3.0])
+    gradient = mg.grad(lambda x: (x**3).sum())(np.array([2.0, 1.0]))
+    np.testing.assert_array_equal(np.sort(gradient), [3.0, 12.0])
+    np.testing.assert_array_equal(np.vstack([gradient, gradient]), [[12.0, 3.0], [12.0, 3.0]])
+    with pytest.raises(TypeError, match="not differentiable here"):
+        np.sort(mg.tensor([2.0, 1.0], requires_grad=True))
+
+
+def test_nan_is_what_max_chooses():
+    gradient = mg.grad(mg.max)(np.array([1.0, np.nan, 2.0]))
+    np.testing.assert_array_equal(gradient.data, [0.0, 1.0, 0.0])

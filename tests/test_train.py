@@ -486,7 +486,7 @@ def test_steps_leave_no_reference_cycles(regression):
         ({"validation": np.zeros((3, 3))}, TypeError, r"validation must be a pair \(X, Y\) of arrays, not ndarray"),
         ({"samples": (np.zeros((3, 3)),)}, TypeError, r"samples must be a pair"),
         ({"samples": (np.zeros((3, 3)), np.zeros((4, 1)))}, ValueError, r"Y \(4, 1\) have 3 and 4 samples"),
-        ({"samples": (np.zeros((0, 3)), np.zeros((0, 1)))}, ValueError, r"samples are empty: X has shape \(0, 3\)"),
+        ({"samples": (np.zeros((0, 3)), np.zeros((0, 1)))}, ValueError, r"no samples in samples: X has shape \(0, 3\)"),
         ({"samples": (["a"], ["b"])}, TypeError, "X of samples must be an array of numbers"),
         ({"samples": (np.zeros((2, 3), "f4"), np.zeros((2, 1)))}, TypeError, "are float32 and parameters float64"),
         ({"stop": mg.Convergence}, TypeError, r"stop takes mg.Convergence\(...\)"),
@@ -527,3 +527,13 @@ def test_the_model_may_be_any_function_and_samples_tensors_or_lists():
     sgd = mg.optim.SGD([w], lr=0.1)
     mg.fit(lambda x: x @ w, MSE, (mg.tensor([[1.0], [2.0]]), [[3.0], [6.0]]), sgd, epochs=200, progress=False)
     assert w.item() == pytest.approx(3, rel=1e-12)
+
+
+def test_a_loss_that_goes_to_zero_converges():
+    """Relative to itself it never would: from some epoch on it halves and halves, far below what anyone can use."""
+    x = np.linspace(-1, 1, 20).reshape(-1, 1)
+    model = mg.nn.Linear(1, 1)
+    sgd = mg.optim.SGD(model.parameters(), lr=0.5)
+    history = mg.fit(model, MSE, (x, 3 * x + 1), sgd, epochs=5000, stop=mg.Convergence(tol=1e-4), progress=False)
+    assert history.stopped.startswith("converged")
+    assert history.loss[-1] < 1e-8 * history.loss[0]

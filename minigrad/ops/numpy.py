@@ -50,6 +50,8 @@ def numpy_ufunc(ufunc: np.ufunc, method: str, inputs: tuple, params: dict[str, A
         params.setdefault("axis", 0)
         if params.keys() <= {"axis", "keepdims"}:
             return REDUCTIONS[ufunc](x, **params)
+    if not any(isinstance(x, Tensor) and x.requires_grad for x in inputs):
+        return getattr(ufunc, method)(*map(plain, inputs), **params)  # no gradient is lost
     call = f"np.{ufunc.__name__}" + (f".{method}" if method != "__call__" else "")
     given = f" with {', '.join(params)}" if params else ""
     raise TypeError(f"{call}{given} is not differentiable here: {_remedy()}")
@@ -70,12 +72,19 @@ def numpy_function(function: Callable, args: tuple, params: dict[str, Any]) -> A
         return NUMPY[function](*args, **params)
     if function in LIKE:
         return Tensor(function(*map(plain, args), **params))
-    if function in PLAIN_FUNCTIONS:
+    if function in PLAIN_FUNCTIONS or not _any_requires_grad((args, params)):
         return function(*map(_plain_nest, args), **{k: _plain_nest(v) for k, v in params.items()})
     raise TypeError(f"{function.__module__}.{function.__name__} is not differentiable here: {_remedy()}")
 
 
 LIKE = {np.zeros_like, np.ones_like, np.empty_like, np.full_like}
+
+
+def _any_requires_grad(x: Any) -> bool:
+    if isinstance(x, Tensor):
+        return x.requires_grad
+    items = x.values() if type(x) is dict else x if type(x) in (tuple, list) else ()
+    return any(map(_any_requires_grad, items))
 
 
 def _plain_nest(x: Any) -> Any:

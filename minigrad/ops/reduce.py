@@ -64,7 +64,7 @@ def mean(x, axis=None, keepdims=False):
 
 
 def _by_choice(g, y, x, axis, keepdims):
-    chosen = x == spread(y, x, axis, keepdims)
+    chosen = (x == spread(y, x, axis, keepdims)) | (x != x)  # nan is what max and min choose where there is one
     ties = spread(np.add.reduce(chosen.astype(x.dtype), axis=axis, keepdims=keepdims), x, axis, keepdims)
     return np.where(chosen, spread(g, x, axis, keepdims) / ties, 0)
 

@@ -195,6 +195,9 @@ def as_groups(params: Any, owner: str) -> list[dict[str, Any]]:
     if isinstance(params, Tensor | dict):
         kind = type(params).__name__
         raise TypeError(f"{owner}: give a list of tensors, such as [w, b] or model.parameters(), not one {kind}")
+    if not isinstance(params, Iterable):
+        kind = "a function" if callable(params) and not hasattr(params, "parameters") else type(params).__name__
+        raise TypeError(f"{owner}: give a list of tensors, such as [w, b] or model.parameters(), not {kind}")
     items = list(params)
     if not items:
         raise ValueError(f"{owner}: there are no parameters (a generator such as model.parameters() serves only once)")
