@@ -2,8 +2,8 @@
 
     python benchmarks/optimizers.py [--quick] [NAME ...]
 
-Torch runs its fused implementation, and where it has none, its foreach one. Both sides use one thread below 262,144
-parameters and all processors from there on. Rounds of both alternate, and their medians are compared. Bandwidth counts
+Torch runs its fused implementation, and where it has none, its foreach one. Both sides use one thread up to 524,288
+parameters and all processors above. Rounds of both alternate, and their medians are compared. Bandwidth counts
 what the formula has to move (Adam: p, g, m and v read, p, m and v written, 28 bytes a parameter), beside np.copyto of
 arrays far larger than the caches, on as many threads, read and written bytes counted.
 """
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 import minigrad as mg
-from minigrad.optim.block import PART
+from minigrad.optim.block import THREADED
 from minigrad.optim.kernel import read, threads
 
 CASES = {  # name: (class, options, torch's implementation)
@@ -89,10 +89,10 @@ def main():
         cls, options, implementation = CASES[name]
         for size in SIZES[: -1 if arguments.quick else None]:
             values, gradient = rng.normal(size=(2, size)).astype("f4")
-            torch.set_num_threads(threads() if size >= PART else 1)
+            torch.set_num_threads(threads() if size > THREADED else 1)
             ours, states = our_step(cls, options, values, gradient)
             theirs = torch_step(cls, options | implementation, values, gradient)
-            large = size >= PART
+            large = size > THREADED
             times = interleaved([ours, theirs, *([copy] if large else [])], rounds, seconds)
             moved = size * 4 * (3 + 2 * states) / times[0] / 1e9
             share = f"{moved * 1e9 / (copied / times[2]):9.0%}" if large else ""

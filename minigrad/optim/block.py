@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..tensor import Tensor
+from ..tensor import Tensor, tick
 from .kernel import kernel, read, run_parts
 
 if TYPE_CHECKING:
     from .optimizer import Optimizer
 
 SMALL = 1 << 16  # elements: copying a gradient of this size costs no more than a call of its own
-PART = 1 << 18  # elements: above this size waking a thread costs less than it brings
+THREADED = 1 << 19  # elements: above this size waking a thread costs less than it brings
+PART = 1 << 17  # elements that a thread takes at a time, so that none waits long for the last one
 
 # Where an array's data lies is the first field behind its object header: NumPy's binary interface, by which every
 # compiled extension reads it. Read so, it takes a tenth of the time of `array.ctypes.data`.
@@ -84,11 +85,12 @@ class Block:
             for view, values in zip(self.views(self.state[name]), known, strict=True):
                 if name in values:
                     view[...] = values[name]
-        run = kernel(rule, self.dtype, self.size > PART)
+        run = kernel(rule, self.dtype, self.size > THREADED)
         arrays = [self.values, *self.state.values()]
         self.parts = []
-        for start in range(0, max(self.size, 1), PART):
-            size = ctypes.c_int64(min(PART, self.size - start))
+        part = PART if self.size > THREADED else max(self.size, 1)
+        for start in range(0, max(self.size, 1), part):
+            size = ctypes.c_int64(min(part, self.size - start))
             pointers = (ctypes.c_void_p * len(arrays))(*(a.ctypes.data + start * a.itemsize for a in arrays))
             scalars = (ctypes.c_double * (1 + len(read(rule).hyper)))(t)
             self.parts.append(partial(run, size, pointers, scalars))
@@ -147,9 +149,13 @@ class Block:
             self.parts[0](gradient)
         else:
             run_parts(self.parts, gradient, PART * dtype.itemsize)
+        now = tick()
         for p in self.params:
             p._grad_used = True
-            p._touch()
+            if p._changed < 0:  # somebody holds the array
+                p._touch()
+            else:
+                p._changed = now
         return True
 
     def check_gradient(self, p: Tensor, view: np.ndarray, g: Any) -> None:

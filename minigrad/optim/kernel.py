@@ -12,7 +12,8 @@ import os
 import textwrap
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -162,17 +163,27 @@ def threads() -> int:
 
 
 @functools.cache
-def pool(process: int) -> ThreadPoolExecutor:
-    """This process's threads (after a fork, the parent's are not there)."""
-    return ThreadPoolExecutor(threads(), thread_name_prefix="minigrad")
+def helpers(process: int) -> SimpleQueue[Callable[[], None]]:
+    """The queue of jobs for this process's threads beside the caller's (after a fork, the parent's are not there)."""
+    jobs: SimpleQueue[Callable[[], None]] = SimpleQueue()
+
+    def serve() -> None:
+        while True:
+            jobs.get()()
+
+    for _ in range(threads() - 1):
+        Thread(target=serve, name="minigrad", daemon=True).start()
+    return jobs
 
 
-def run_parts(parts: Sequence[Callable], gradient: Any, stride: int) -> None:
+def run_parts(parts: Sequence[functools.partial], gradient: Any, stride: int) -> None:
     """Run kernels over the parts of large arrays on all processors, with gradients `stride` bytes apart.
 
-    The parts share no element, so the result is the same on any number of processors.
+    The parts share no element, so the result is the same on any number of processors. The caller works too: waking
+    a thread takes longer than a part.
     """
-    left = deque(enumerate(parts))
+    steps = parts[0].args[2][0] + 1  # every part counts its own
+    left, done = deque(enumerate(parts)), SimpleQueue[None]()
 
     def work() -> None:
         with contextlib.suppress(IndexError):
@@ -180,9 +191,17 @@ def run_parts(parts: Sequence[Callable], gradient: Any, stride: int) -> None:
                 i, run = left.popleft()
                 run(ctypes.c_void_p(gradient.value + i * stride))
 
-    workers = [pool(os.getpid()).submit(work) for _ in range(threads())]
+    def help_out() -> None:
+        work()
+        done.put(None)
+
+    for _ in range(threads() - 1):
+        helpers(os.getpid()).put(help_out)
     try:
-        wait(workers)
-    finally:  # Ctrl-C too has to wait until the step is whole
-        for worker in workers:
-            worker.result()
+        work()
+    finally:
+        for _ in range(threads() - 1):
+            done.get()
+        for i, run in enumerate(parts):
+            if run.args[2][0] < steps:  # Ctrl-C struck between taking a part and running it: the step is made whole
+                run(ctypes.c_void_p(gradient.value + i * stride))
