@@ -40,10 +40,12 @@ def below(root: Tensor, stop: frozenset[Tensor] = frozenset()) -> list[Tensor]:
     seen, todo = {root}, [root]
     while todo:
         t = todo.pop()
-        if t not in stop:
-            for x in t._inputs:
-                if type(x) is Tensor and x.requires_grad and x not in seen:
-                    seen.add(x)
+        if stop and t in stop:
+            continue
+        for x in t._inputs:
+            if type(x) is Tensor and x.requires_grad and x not in seen:
+                seen.add(x)
+                if x._op is not None:
                     todo.append(x)
     return sorted(seen, key=attrgetter("_born"), reverse=True)
 
@@ -94,8 +96,8 @@ def walk(
 def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
     """Sum `g` over the axes along which an array of this shape was broadcast when it was used."""
     extra = g.ndim - len(shape)
-    if extra == 1 and g.shape[1:] == shape:  # a bias
-        return np.add.reduce(g, axis=0)
+    if len(shape) == extra == 1 and g.shape[1] == shape[0]:  # a bias: a product with ones takes half the time of a sum
+        return np.dot(np.ones(len(g), g.dtype), g) if len(g) < 1024 else np.add.reduce(g, axis=0)
     axes = tuple(range(extra)) + tuple(i + extra for i, n in enumerate(shape) if n == 1 != g.shape[i + extra])
     return np.add.reduce(g, axis=axes).reshape(shape)
 

@@ -145,6 +145,6 @@ def hinge_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
     >>> mg.nn.functional.hinge_loss(mg.tensor([0.5, -2.0]), mg.tensor([1.0, -1.0]), reduction="none")
     tensor([0.5, 0. ])
     """
-    input, target = as_tensor(input), as_tensor(target)
+    input, target = as_tensor(input), target if isinstance(target, Tensor) else plain(target)
     _same_shape("hinge_loss", input, target)
-    return _reduce(relu(1 - target * input), reduction)
+    return _reduce(relu(1 - input * target), reduction)
