@@ -181,6 +181,12 @@ class Optimizer:
             group.update(changed)
             self._blocks += self._pack(group, kept)
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError(
+            f"{type(self).__name__} cannot be pickled or copied, since it shares memory with its parameters: keep "
+            "state_dict(), and give it to load_state_dict() of an optimizer made anew"
+        )
+
     def __repr__(self) -> str:
         sizes = [sum(p.size for p in group["params"]) for group in self.param_groups]
         options = ", ".join(f"{name}={value}" for name, value in self.defaults.items())

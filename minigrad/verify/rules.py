@@ -26,6 +26,9 @@ WORST_FIRST = (REFUTED, UNDECIDED, AGREES, PROVED)
 def rules(ops: Iterable[str] | str | None = None) -> Report:
     """Check the gradient rules of the named ops (of all, for None) against SymPy, at small shapes with broadcasting.
 
+    Ops with parameters are checked at those of their cases. A verdict is about the smooth pieces of a formula; at the
+    kinks between them the slope is a convention, which the op's card notes (`mg.relu.note`).
+
     Raises ValueError for an unknown op, with the nearest name.
 
     >>> import minigrad as mg

@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import pickle
 import re
 import subprocess
 import sys
@@ -357,3 +358,10 @@ def test_importing_loads_neither_numba_nor_sympy():
     code = "import minigrad as mg, sys; mg.optim.Adam; print({'numba', 'sympy', 'llvmlite'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+@pytest.mark.parametrize("copying", [copy.deepcopy, pickle.dumps])
+def test_copying_an_optimizer_points_to_its_state(copying):
+    optimizer = mg.optim.SGD([mg.tensor([1.0], requires_grad=True)], lr=0.1)
+    with pytest.raises(TypeError, match=r"SGD cannot be pickled or copied.*state_dict\(\)"):
+        copying(optimizer)
