@@ -9,11 +9,12 @@ import ctypes
 import functools
 import inspect
 import os
+import signal
 import textwrap
+import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from queue import SimpleQueue
-from threading import Thread
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -172,36 +173,52 @@ def helpers(process: int) -> SimpleQueue[Callable[[], None]]:
             jobs.get()()
 
     for _ in range(threads() - 1):
-        Thread(target=serve, name="minigrad", daemon=True).start()
+        threading.Thread(target=serve, name="minigrad", daemon=True).start()
     return jobs
 
 
 def run_parts(parts: Sequence[functools.partial], gradient: Any, stride: int) -> None:
     """Run kernels over the parts of large arrays on all processors, with gradients `stride` bytes apart.
 
-    The parts share no element, so the result is the same on any number of processors. The caller works too: waking
-    a thread takes longer than a part.
+    The parts share no element, so the result is the same on any number of processors. The caller works too, and waits
+    only for parts that others have taken: waking a thread may take longer than the whole step.
     """
-    steps = parts[0].args[2][0] + 1  # every part counts its own
     left, done = deque(enumerate(parts)), SimpleQueue[None]()
 
-    def work() -> None:
-        with contextlib.suppress(IndexError):
-            while True:
-                i, run = left.popleft()
-                run(ctypes.c_void_p(gradient.value + i * stride))
+    def take() -> bool:
+        try:
+            i, run = left.popleft()
+        except IndexError:
+            return False
+        run(ctypes.c_void_p(gradient.value + i * stride))
+        return True
 
     def help_out() -> None:
-        work()
-        done.put(None)
+        while take():
+            done.put(None)
 
-    for _ in range(threads() - 1):
-        helpers(os.getpid()).put(help_out)
-    try:
-        work()
-    finally:
+    with ctrl_c_held_back():
         for _ in range(threads() - 1):
+            helpers(os.getpid()).put(help_out)
+        mine = 0
+        while take():
+            mine += 1
+        for _ in range(len(parts) - mine):
             done.get()
-        for i, run in enumerate(parts):
-            if run.args[2][0] < steps:  # Ctrl-C struck between taking a part and running it: the step is made whole
-                run(ctypes.c_void_p(gradient.value + i * stride))
+
+
+@contextlib.contextmanager
+def ctrl_c_held_back() -> Iterator[None]:
+    """Let Ctrl-C wait for the end of the block: half a step must not stay. (It only ever reaches the main thread.)"""
+    elsewhere = threading.current_thread() is not threading.main_thread()
+    if elsewhere or signal.getsignal(signal.SIGINT) is None:  # None: a handler that Python cannot put back
+        yield
+        return
+    caught: list[Any] = []
+    before = signal.signal(signal.SIGINT, lambda *event: caught.append(event))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if caught and callable(before):
+            before(*caught[0])

@@ -1,5 +1,6 @@
 """The generated loops: they compute the rule, in the dtype of the parameters, on any number of threads."""
 
+import functools
 import os
 import signal
 import warnings
@@ -140,3 +141,25 @@ def test_a_forked_child_has_threads_of_its_own(monkeypatch):
         optimizer.step()
         os._exit(0 if (p.data == 0).all() else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_ctrl_c_waits_for_the_end_of_a_large_step(monkeypatch):
+    """The handler of the user's is called once the step is whole, and stands again afterwards."""
+    p = mg.tensor(np.ones(600_000), requires_grad=True)
+    p.grad = mg.tensor(np.ones(600_000))
+    optimizer = mg.optim.SGD([p], lr=0.5)
+    values_seen = []
+
+    def handler(*event):
+        values_seen.append(np.unique(p._data))
+
+    first, *rest = optimizer._blocks[0].parts
+    interrupted = functools.partial(lambda *args: (signal.raise_signal(signal.SIGINT), first(*args[3:])), *first.args)
+    monkeypatch.setattr(optimizer._blocks[0], "parts", [interrupted, *rest])
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        optimizer.step()
+        assert signal.getsignal(signal.SIGINT) is handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert [values.tolist() for values in values_seen] == [[0.5]]
