@@ -4,7 +4,6 @@ from importlib import import_module
 from typing import Any
 
 from . import random
-from .autodiff import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from .create import arange, eye, full, linspace, ones, ones_like, zeros, zeros_like
 from .ops import (
     abs,
@@ -81,6 +80,7 @@ from .ops import (
     where,
 )  # fmt: skip
 from .tensor import MinigradWarning, Tensor, no_grad, set_default_dtype, tensor
+from .transforms import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 
 __version__ = "0.1.0"
 

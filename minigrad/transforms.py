@@ -1,0 +1,312 @@
+"""Transforms: functions of functions, built on the walk: gradients, products with Jacobians, Jacobians, Hessians.
+
+Arguments and results may be nests of tuples, lists and dicts. `flatten` takes such a nest apart, and the function
+it returns puts a nest of the same form together again.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from . import ops
+from .autodiff import below, starting_gradient, walk
+from .tensor import FREE, RECORD, Tensor, as_tensor, check_differentiable, mode, recording
+
+
+def flatten(nest: Any) -> tuple[list[Any], Callable[[Iterator[Any]], Any]]:
+    """The leaves of a nest, and the function that rebuilds the nest from an iterator over new leaves."""
+    if not isinstance(nest, (dict, tuple, list)):
+        return [nest], next
+    children = [flatten(child) for child in (nest.values() if isinstance(nest, dict) else nest)]
+
+    def rebuild(leaves: Iterator[Any]) -> Any:
+        parts = [build(leaves) for _, build in children]
+        if isinstance(nest, dict):
+            return dict(zip(nest, parts, strict=True))
+        return type(nest)(*parts) if hasattr(nest, "_fields") else type(nest)(parts)  # a namedtuple has _fields
+
+    return [leaf for leaves, _ in children for leaf in leaves], rebuild
+
+
+def leaves_like(nest: Any, form: Any, what: str) -> list[Any]:
+    """The leaves of a nest in the order of those of `form`. Raises ValueError unless the two have the same form."""
+    if not isinstance(form, (dict, tuple, list)):
+        return [nest]
+    keys: Any = form if isinstance(form, dict) else range(len(form))
+    same = (
+        isinstance(nest, dict) and nest.keys() == form.keys()
+        if isinstance(form, dict)
+        else isinstance(nest, (tuple, list)) and len(nest) == len(form)
+    )
+    if not same:
+        raise ValueError(f"{what}: {nest!r:.60} should be a nest of the same form as {form!r:.60}")
+    return [leaf for k in keys for leaf in leaves_like(nest[k], form[k], what)]
+
+
+def map_nest(function: Callable, nest: Any) -> Any:
+    """`function` of every leaf of a nest."""
+    leaves, rebuild = flatten(nest)
+    return rebuild(iter([function(leaf) for leaf in leaves]))
+
+
+def variable(x: Any, what: str) -> Tensor:
+    """A tensor to differentiate by: `x` as a leaf of its own or, where x is part of a graph, as a new result in it."""
+    if isinstance(x, Tensor) and x.requires_grad and mode.now is RECORD:
+        return ops.identity(x)
+    t = as_tensor(x)
+    try:
+        check_differentiable(t.dtype)
+    except TypeError as error:
+        raise TypeError(f"{what}: {error}") from None
+    return Tensor(t._data, True, t.name)
+
+
+def pull(y: Tensor, seed: Any, inputs: list[Tensor], create_graph: bool | None = None) -> list[Tensor]:
+    """The gradients of `y` (times the seed) by `inputs`, zeros where y does not depend on one.
+
+    Unless `create_graph` says, they are part of a graph where something else needs them to be: see `open_ended`.
+    """
+    wanted = frozenset(inputs)
+    order = below(y, stop=wanted) if y.requires_grad else []
+    if create_graph is None:
+        create_graph = open_ended(order, wanted) or (isinstance(seed, Tensor) and seed.requires_grad)
+    needed: set[Tensor] = set()
+    for t in reversed(order):  # oldest first: leave out what does not lead to an input
+        if t in wanted or any(type(x) is Tensor and x in needed for x in t._inputs):
+            needed.add(t)
+    found: dict[Tensor, Any] = {}
+    if y in needed:
+        start = starting_gradient(y, seed, create_graph)
+        found = walk([t for t in order if t in needed], start, create_graph, wanted)
+    return [as_gradient(found[x]) if x in found else Tensor(np.zeros_like(x._data)) for x in inputs]
+
+
+def open_ended(order: list[Tensor], wanted: frozenset[Tensor]) -> bool:
+    """Whether a result depends on other variables too (those of an outer transform, or parameters)."""
+    return any(t._op is not None if t in wanted else t._op is None for t in order)
+
+
+def as_gradient(g: Any) -> Tensor:
+    return g if isinstance(g, Tensor) else Tensor(np.array(g, subok=True))
+
+
+def results(y: Any, what: str) -> list[Tensor]:
+    """The tensors in the nest that a user's function returned."""
+    leaves, _ = flatten(y)
+    for leaf in leaves:
+        if not isinstance(leaf, Tensor):
+            raise TypeError(
+                f"{what}: the function returned {type(leaf).__name__} {str(leaf)[:40]!r}, without a gradient; return "
+                "what mg's or NumPy's functions make of the arguments, without .data, .item() or float() on the way"
+            )
+    return leaves
+
+
+class Call:
+    """One call of a user's function on fresh variables in place of the arguments that a transform differentiates by."""
+
+    def __init__(self, what: str, f: Callable, args: tuple, argnums: int | tuple[int, ...], kwargs: dict) -> None:
+        positions = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+        n = len(args)
+        if not all(-n <= i < n for i in positions) or len({i % n for i in positions}) < len(positions):
+            raise ValueError(f"{what}: argnums={argnums}, and the function was called with {n} arguments")
+        chosen = args[argnums] if isinstance(argnums, int) else tuple(args[i] for i in positions)
+        leaves, self.rebuild = flatten(chosen)
+        self.variables = [variable(x, what) for x in leaves]
+        nest = self.rebuild(iter(self.variables))
+        args = list(args)  # type: ignore[assignment]
+        for i, x in zip(positions, (nest,) if isinstance(argnums, int) else nest, strict=True):
+            args[i] = x  # type: ignore[index]
+        self.free = mode.now == FREE
+        mode.transforms += 1
+        try:
+            with recording():
+                self.value = f(*args, **kwargs)
+        finally:
+            mode.transforms -= 1
+        self.outputs = results(self.value, what)
+
+    def gradients(self, y: Tensor, seed: Any = None, create_graph: bool | None = None) -> Any:
+        """The gradients of one output, as a nest like the arguments."""
+        if create_graph is None and self.free:
+            create_graph = False
+        with recording():
+            return self.rebuild(iter(pull(y, seed, self.variables, create_graph)))
+
+    def open_ended(self) -> bool:
+        """Whether the outputs depend on other variables than those of this call (which `no_grad` makes constants)."""
+        if self.free:
+            return False
+        wanted = frozenset(self.variables)
+        return any(y.requires_grad and open_ended(below(y, wanted), wanted) for y in self.outputs)
+
+    def result(self) -> Any:
+        """The function's value, cut off from the variables of this call."""
+        return self.value if self.open_ended() else map_nest(Tensor.detach, self.value)
+
+    def close(self) -> None:
+        """End the variables' life as variables: what is differentiated later takes them for constants."""
+        for x in self.variables:
+            if x._op is None:
+                x.requires_grad = False
+
+
+def value_and_grad(f: Callable, argnums: int | tuple[int, ...] = 0) -> Callable:
+    """The function that returns the value of `f` and its gradient by argument `argnums`.
+
+    `f` returns a tensor of one element. The differentiated arguments are tensors, arrays, floats, or nests (tuples,
+    lists, dicts) of them, and the gradient has the same form, its leaves Tensors. Raises TypeError where such an
+    argument is not made of floating point numbers, or where `f` returns anything but a tensor.
+
+    >>> import minigrad as mg
+    >>> mg.value_and_grad(lambda p: p["a"] * mg.exp(p["b"]))({"a": 3.0, "b": 0.0})
+    (tensor(3.), {'a': tensor(1.), 'b': tensor(3.)})
+    """
+
+    @functools.wraps(f)
+    def with_gradient(*args, **kwargs):
+        call = Call("grad", f, args, argnums, kwargs)
+        if not isinstance(call.value, Tensor) or call.value.size != 1:
+            shape = getattr(call.value, "shape", type(call.value).__name__)
+            raise ValueError(f"grad: the function must return one number, not {shape}; use mg.jacobian, or reduce it")
+        gradient, value = call.gradients(call.value), call.result()
+        call.close()
+        return value, gradient
+
+    return with_gradient
+
+
+def grad(f: Callable, argnums: int | tuple[int, ...] = 0) -> Callable:
+    """The gradient of `f` by argument `argnums`, as a function of the same arguments: see `value_and_grad`.
+
+    >>> import minigrad as mg
+    >>> mg.grad(lambda x: x**3)(2.0)
+    tensor(12.)
+    >>> mg.grad(mg.grad(lambda x: x**3))(2.0)
+    tensor(12.)
+    """
+    both = value_and_grad(f, argnums)
+
+    @functools.wraps(f)
+    def gradient(*args, **kwargs):
+        return both(*args, **kwargs)[1]
+
+    return gradient
+
+
+def vjp(f: Callable, *args: Any) -> tuple[Any, Callable]:
+    """The value of `f` at `args`, and the function that pulls a gradient of the value back to the arguments.
+
+    The pullback takes a nest like f's value and returns a tuple, one nest for each argument: v -> v^T J.
+
+    >>> import minigrad as mg
+    >>> y, pullback = mg.vjp(lambda a, b: a * b, mg.tensor([1.0, 2.0]), mg.tensor([3.0, 4.0]))
+    >>> pullback(np.ones(2))
+    (tensor([3., 4.]), tensor([1., 2.]))
+    """
+    call = Call("vjp", f, args, tuple(range(len(args))), {})
+
+    def pullback(v):
+        with recording():
+            return call.gradients(*inner(call.outputs, leaves_like(v, call.value, "vjp"), "vjp"))
+
+    return call.result(), pullback
+
+
+def inner(outputs: list[Tensor], seeds: list[Any], what: str) -> tuple[Tensor, Any]:
+    """A tensor and a gradient of it that stand for the sum of the outputs times the seeds."""
+    if len(outputs) == 1:
+        return outputs[0], seeds[0]
+    for y, seed in zip(outputs, seeds, strict=True):
+        if np.shape(seed) != y.shape:
+            raise ValueError(f"{what}: an output has shape {y.shape}, and its gradient shape {np.shape(seed)}")
+    return functools.reduce(operator.add, [(y * seed).sum() for y, seed in zip(outputs, seeds, strict=True)]), None
+
+
+def jvp(f: Callable, primals: tuple, tangents: tuple) -> tuple[Any, Any]:
+    """The value of `f` at `primals`, and its derivative along `tangents`: (y, J v), v of the form of the primals.
+
+    Forward mode from reverse mode: the pullback u -> u^T J is linear, and its own pullback is v -> J v.
+
+    >>> import minigrad as mg
+    >>> mg.jvp(mg.sin, (0.0,), (2.0,))
+    (tensor(0.), tensor(2.))
+    """
+    if not all(isinstance(v, (tuple, list)) for v in (primals, tangents)) or len(primals) != len(tangents):
+        raise TypeError("jvp: primals and tangents are tuples of the same length, one entry for each argument of f")
+    call = Call("jvp", f, tuple(primals), tuple(range(len(primals))), {})
+    us = [variable(np.ones_like(y._data), "jvp") for y in call.outputs]
+    create_graph = call.open_ended() or any(isinstance(v, Tensor) and v.requires_grad for v in flatten(tangents)[0])
+    with recording():
+        pulled, _ = flatten(call.gradients(*inner(call.outputs, us, "jvp"), create_graph=True))
+        along = inner(pulled, leaves_like(tuple(tangents), tuple(primals), "jvp"), "jvp")
+        derivative = flatten(call.value)[1](iter(pull(*along, us, create_graph)))
+    value = call.result()
+    call.close()
+    return value, derivative
+
+
+def jacobian(f: Callable, argnums: int | tuple[int, ...] = 0) -> Callable:
+    """The function that returns the Jacobian of `f` by argument `argnums`, shape y.shape + x.shape: a walk a row.
+
+    For nests: a nest like f's value, of nests like the argument.
+
+    >>> import minigrad as mg
+    >>> mg.jacobian(lambda x: x**2)(mg.tensor([1.0, 2.0]))
+    tensor([[2., 0.],
+            [0., 4.]])
+    """
+
+    @functools.wraps(f)
+    def with_jacobian(*args, **kwargs):
+        call = Call("jacobian", f, args, argnums, kwargs)
+        rows = [jacobian_of(call, y) for y in call.outputs]
+        _, rebuild = flatten(call.value)
+        call.close()
+        return rebuild(iter(rows))
+
+    return with_jacobian
+
+
+def jacobian_of(call: Call, y: Tensor) -> Any:
+    """The Jacobian of one output, as a nest like the arguments."""
+    seeds = np.eye(y.size, dtype=y.dtype if y.dtype != object else int).reshape(y.size, *y.shape)
+    with recording():
+        rows = [flatten(call.gradients(y, Tensor(seed)))[0] for seed in seeds]
+        blocks = [
+            ops.reshape(ops.stack([row[i] for row in rows]), y.shape + x.shape)
+            if rows
+            else Tensor(np.zeros(y.shape + x.shape, x.dtype))
+            for i, x in enumerate(call.variables)
+        ]
+    return call.rebuild(iter(blocks))
+
+
+def hessian(f: Callable, argnums: int | tuple[int, ...] = 0) -> Callable:
+    """The function that returns the matrix of second derivatives of a scalar `f`: shape x.shape + x.shape.
+
+    >>> import minigrad as mg
+    >>> mg.hessian(lambda x: x[0] * x[1] ** 2)(mg.tensor([1.0, 2.0]))
+    tensor([[0., 4.],
+            [4., 2.]])
+    """
+    return jacobian(grad(f, argnums), argnums)
+
+
+def hvp(f: Callable, x: Any, v: Any) -> Any:
+    """The Hessian of a scalar `f` at `x` times `v` (both of x's form), without building the Hessian.
+
+    The gradient of the inner product of f's gradient with v (Pearlmutter, "Fast exact multiplication by the Hessian",
+    Neural Computation 6, 1994).
+
+    >>> import minigrad as mg
+    >>> mg.hvp(lambda x: x[0] * x[1] ** 2, mg.tensor([1.0, 2.0]), mg.tensor([1.0, 0.0]))
+    tensor([0., 4.])
+    """
+    _, pullback = vjp(grad(f), x)
+    return pullback(v)[0]
