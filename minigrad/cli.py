@@ -430,7 +430,9 @@ def _draw(folder: Path, model: mg.nn.Sequential, problem: Problem, history: mg.H
     dataset, (x, y) = problem.dataset, problem.raw.test
     if dataset.image is not None:
         weights = model.state_dict()["0.weight"][:64]
-        pictures.images(weights, dataset.image, diverging=True).savefig(folder / "weights.png", dpi=150)
+        figure = pictures.images(weights, dataset.image, diverging=True)
+        figure.suptitle("first-layer weights, a unit each: red raises it, blue lowers it")
+        figure.savefig(folder / "weights.png", dpi=150)
         read = _predict(model, problem.test[0]).argmax(axis=1)
         wrong = np.flatnonzero(read != y)[:32]
         titles = [f"{dataset.classes[y[i]]} read as {dataset.classes[read[i]]}" for i in wrong]

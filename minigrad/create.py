@@ -68,7 +68,8 @@ def arange(start: Any, stop: Any = None, step: Any = 1, *, dtype: Any = None, re
     start, stop = (0, start) if stop is None else (start, stop)
     if dtype is None and any(isinstance(v, float) for v in (start, stop, step)):
         dtype = default_dtype()
-    return _leaf(np.arange(start, stop, step, dtype), requires_grad)  # type: ignore[call-overload]
+    bounds: Any = start, stop, step
+    return _leaf(np.arange(*bounds, dtype=dtype), requires_grad)
 
 
 def linspace(start: float, stop: float, num: int = 50, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:

@@ -72,6 +72,7 @@ class History:
     def plot(self, path: str | Path | None = None) -> Any:
         """Draw the columns over the epochs as a Matplotlib figure, which is returned, and saved if a path is given.
 
+        A learning rate that never changes is left out.
         Raises ModuleNotFoundError where Matplotlib is not installed.
         """
         try:
@@ -80,6 +81,8 @@ class History:
             raise ModuleNotFoundError("plot draws with Matplotlib: pip install 'minigrad[plot]'") from None
         panels = [("loss", "validation_loss"), ("metric",), ("grad_norm",), ("lr",)]
         columns, epochs = self._columns(), range(1, len(self.loss) + 1)
+        if len(set(self.lr)) < 2:
+            panels.pop()
         drawn = [names for names in panels if names[0] in columns] or panels[:1]
         size = (3.5 * len(drawn), 3)
         figure, axes = pyplot.subplots(1, len(drawn), figsize=size, squeeze=False, layout="constrained")

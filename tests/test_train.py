@@ -400,7 +400,9 @@ def test_history_as_rows_csv_picture_and_text(regression, tmp_path):
     history.plot(tmp_path / "history.png")
     assert (tmp_path / "history.png").read_bytes().startswith(b"\x89PNG")
     figure = history.plot()
-    assert [axis.get_ylabel() for axis in figure.axes] == ["loss", "grad_norm", "lr"]
+    assert [axis.get_ylabel() for axis in figure.axes] == ["loss", "grad_norm"]  # the learning rate was constant
+    varied = train(linear(), regression, epochs=3, schedule=lambda epoch: 0.5**epoch).plot()
+    assert [axis.get_ylabel() for axis in varied.axes] == ["loss", "grad_norm", "lr"]
     assert [list(line.get_ydata()) for line in figure.axes[0].lines] == [history.loss, history.validation_loss]
 
 
