@@ -1,6 +1,7 @@
 """What holds for every test and doctest of the project."""
 
 import os
+import signal
 from importlib.util import find_spec
 
 import numpy as np
@@ -10,6 +11,9 @@ from hypothesis import settings
 PEERS = ("torch", "jax", "optax", "autograd")
 
 os.environ.setdefault("MPLBACKEND", "Agg")  # pictures are written to files; no test opens a window
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background job; the tests of Ctrl-C need it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A shared machine may stall at any moment, so no example has a deadline.
 settings.register_profile("minigrad", deadline=None, print_blob=True)

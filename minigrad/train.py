@@ -151,7 +151,7 @@ def accuracy(prediction: Array, target: Array) -> float:
     """
     if prediction.ndim > 1 and prediction.shape[-1] > 1:
         right: Array = target.argmax(-1) if target.shape == prediction.shape else target
-        chosen = prediction.argmax(-1)
+        chosen: Array = prediction.argmax(-1)
     else:
         chosen, right = prediction > 0, target > 0
     if chosen.shape != right.shape:

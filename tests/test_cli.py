@@ -244,7 +244,10 @@ def test_ctrl_c_keeps_what_was_reached(tmp_path):
             assert byte, progress
             progress += byte
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate()
+        try:
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert b"training: interrupted in epoch " in out
     assert b"Traceback" not in err
