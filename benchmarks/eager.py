@@ -52,6 +52,17 @@ def forward(x, params, activation):
     return x
 
 
+def training_step(optimizer, loss) -> Callable[[], object]:
+    """What both sides repeat."""
+
+    def step():
+        optimizer.zero_grad()
+        loss().backward()
+        optimizer.step()
+
+    return step
+
+
 def minigrad_step(net: str) -> Callable[[], object]:
     import minigrad as mg
     from minigrad.nn import functional as F
@@ -67,12 +78,7 @@ def minigrad_step(net: str) -> Callable[[], object]:
             return F.hinge_loss(scores, y) + 1e-4 * sum(mg.vdot(p, p) for p in params)
         return F.cross_entropy(scores, y)
 
-    def step():
-        optimizer.zero_grad()
-        loss().backward()
-        optimizer.step()
-
-    return step
+    return training_step(optimizer, loss)
 
 
 def torch_step(net: str) -> Callable[[], object]:
@@ -92,12 +98,7 @@ def torch_step(net: str) -> Callable[[], object]:
             return torch.relu(1 - y * scores).mean() + 1e-4 * sum((p * p).sum() for p in params)
         return F.cross_entropy(scores, y)
 
-    def step():
-        optimizer.zero_grad()
-        loss().backward()
-        optimizer.step()
-
-    return step
+    return training_step(optimizer, loss)
 
 
 def microseconds(step: Callable[[], object], steps: int) -> float:
