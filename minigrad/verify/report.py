@@ -2,64 +2,112 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from .prove import AGREES, PROVED, REFUTED, UNDECIDED
+
+WORST_FIRST = (REFUTED, UNDECIDED, AGREES, PROVED)
+WIDTH = 110  # of a table, in characters
+
+
+@dataclass
+class Counterexample:
+    """Where a gradient is wrong: the inputs by name, the element of the gradient, and its two values there.
+
+    `line` is Python that shows the wrong value when it is pasted beside the functions that were verified.
+    """
+
+    inputs: dict[str, Any]
+    name: str
+    index: tuple[int, ...]
+    ours: float
+    right: float
+    line: str = ""
+
+    def __str__(self) -> str:
+        at = ", ".join(f"{name} = {np.array2string(np.asarray(x), separator=', ')}" for name, x in self.inputs.items())
+        element = self.name + (str(list(self.index)) if self.index else "")
+        where = " ".join(at.split()) if len(at) <= 2 * WIDTH else "the inputs that .counterexample.inputs holds"
+        lines = [f"by {element} it is {self.ours:.12g}, and {self.right:.12g} would be right, at {where}"]
+        return "\n  ".join([*lines, *([f"to see it: {self.line}"] if self.line else [])])
 
 
 @dataclass
 class Entry:
-    """One gradient: our formula beside SymPy's, and the verdict."""
+    """One thing verified: its name (an op, an input, an optimizer), the formula found beside the right one, and why."""
 
-    op: str
-    formula: str
-    ours: str
-    sympy: str
+    name: str
     verdict: str
-    counterexample: dict[Any, Any] | None = None
+    formula: str = ""
+    ours: str = ""
+    right: str = ""
+    note: str = ""
+    counterexample: Any = None
+    extra: Mapping[str, str] = field(default_factory=dict)  # more columns of the table: title, text
 
 
 @dataclass
 class Report:
     """The entries of a verification; printed as a table.
 
-    `verdict` is the worst one among the entries: "refuted", "undecided", "agrees" (equal to 50 digits at random points)
-    or "proved" (the difference simplifies to zero). `ok` says that nothing is refuted or undecided.
+    `verdict` is the worst one among the entries: "refuted" (wrong, at the `counterexample`), "undecided", "agrees"
+    (equal wherever it was tried, and not proved) or "proved" (the difference simplifies to zero). `ok` says that nothing
+    is refuted or undecided; `hint` what is probably wrong, and what was and was not looked at.
     """
 
     entries: list[Entry] = field(default_factory=list)
     hint: str = ""
+    columns: Mapping[str, str] = field(  # title: the field of an entry
+        default_factory=lambda: {"op": "name", "formula": "formula", "our gradient": "ours",
+                                 "SymPy's gradient": "right", "verdict": "verdict"}
+    )  # fmt: skip
 
     @property
     def verdict(self) -> str:
         found = {entry.verdict for entry in self.entries}
-        return next(v for v in (REFUTED, UNDECIDED, AGREES, PROVED) if v in found or v == PROVED)
+        return next(v for v in WORST_FIRST if v in found or v == PROVED)
 
     @property
     def ok(self) -> bool:
         return self.verdict in (PROVED, AGREES)
 
     @property
-    def counterexample(self) -> dict[Any, Any] | None:
-        """The input at which the first refuted entry is wrong."""
+    def counterexample(self) -> Any:
+        """Where the first refuted entry is wrong."""
         return next((entry.counterexample for entry in self.entries if entry.verdict == REFUTED), None)
 
     def __str__(self) -> str:
-        rows = [("op", "formula", "our gradient", "SymPy's gradient", "verdict")]
-        rows += [(e.op, _short(e.formula), _short(e.ours), _short(e.sympy), e.verdict) for e in self.entries]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
-        lines.insert(1, "  ".join("-" * w for w in widths))
         verdicts = [e.verdict for e in self.entries]
         counts = ", ".join(f"{verdicts.count(v)} {v}" for v in (PROVED, AGREES, REFUTED, UNDECIDED))
-        for e in self.entries:
-            if e.counterexample is not None:
-                lines.append(f"{e.op} is {e.verdict} at {e.counterexample}")
-        return "\n".join([*lines, counts, *([self.hint] if self.hint else [])])
+        wrong = [f"{e.name}: {e.counterexample}" for e in self.entries if e.counterexample is not None]
+        notes = list(dict.fromkeys(f"{e.name}: {e.note}" for e in self.entries if e.note))
+        return "\n".join([*self._table(), counts, *wrong, *notes, *([self.hint] if self.hint else [])])
 
     __repr__ = __str__
 
+    def _table(self) -> list[str]:
+        extra = dict.fromkeys(title for e in self.entries for title in e.extra)
+        columns = [[title, *(getattr(e, name) for e in self.entries)] for title, name in self.columns.items()]
+        columns[-1:-1] = [[title, *(e.extra.get(title, "") for e in self.entries)] for title in extra]
+        columns = [column for column in columns if any(column[1:])]
+        widths = _fit([max(map(len, column)) for column in columns], WIDTH - 2 * len(columns))
+        rows = [[_short(cell, w) for cell, w in zip(row, widths, strict=True)] for row in zip(*columns, strict=True)]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+        return [*lines[:1], "  ".join("-" * w for w in widths), *lines[1:]]
 
-def _short(text: str, width: int = 44) -> str:
+
+def _fit(widths: list[int], room: int) -> list[int]:
+    """Widths that fit into the room: the widest columns are narrowed, to one common width."""
+    widest = max(widths, default=0)
+    while sum(min(w, widest) for w in widths) > room and widest > 12:
+        widest -= 1
+    return [min(w, widest) for w in widths]
+
+
+def _short(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 3] + "..."

@@ -17,10 +17,8 @@ from ..names import known
 from ..ops.card import CARDS, Op
 from ..symbolic import symbolic_array
 from ..tensor import Tensor
-from .prove import AGREES, PROVED, REFUTED, UNDECIDED, Point, judge
-from .report import Entry, Report
-
-WORST_FIRST = (REFUTED, UNDECIDED, AGREES, PROVED)
+from .prove import Point, judge
+from .report import WORST_FIRST, Entry, Report
 
 
 def rules(ops: Iterable[str] | str | None = None) -> Report:
@@ -90,7 +88,7 @@ def check(card: Op, shapes: list, params: dict[str, Any]) -> Entry:
     # The one shown is the worst, and among equals one that is not zero.
     verdict, at, ours, theirs = min(verdicts, key=lambda v: (WORST_FIRST.index(v[0]), v[2] == v[3] == 0))
     first = y._data.ravel().tolist()[0] if y.size else ""
-    return Entry(card.name, str(first), str(ours), str(theirs), verdict, at)
+    return Entry(card.name, verdict, str(first), str(ours), str(theirs), counterexample=at)
 
 
 NAMES = {1: ["x"], 2: ["a", "b"], 3: ["c", "a", "b"]}
