@@ -55,8 +55,8 @@ class Report:
     """The entries of a verification; printed as a table.
 
     `verdict` is the worst one among the entries: "refuted" (wrong, at the `counterexample`), "undecided", "agrees"
-    (equal wherever it was tried, and not proved) or "proved" (the difference simplifies to zero). `ok` says that nothing
-    is refuted or undecided; `hint` what is probably wrong, and what was and was not looked at.
+    (equal wherever it was tried, and not proved) or "proved" (the difference simplifies to zero). `ok` says that
+    nothing is refuted or undecided; `hint` what is probably wrong, and what was and was not looked at.
     """
 
     entries: list[Entry] = field(default_factory=list)
