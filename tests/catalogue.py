@@ -48,6 +48,7 @@ TORCH = {
     "einsum": lambda *xs, subscripts: torch.einsum(subscripts, *xs),
     "elu": F.elu,
     "erf": torch.erf,
+    "erfc": torch.erfc,
     "exp": torch.exp,
     "expand_dims": lambda x, axis=0: x.unsqueeze(axis),
     "expm1": torch.expm1,

@@ -7,6 +7,7 @@ import functools
 import numpy as np
 
 from .card import elementwise, op
+from .elementwise import _sigmoid, sigmoid
 from .reduce import largest
 
 relu = elementwise("relu", lambda x: np.maximum(x, 0),
@@ -23,15 +24,6 @@ elu = elementwise("elu", lambda x, alpha=1.0: np.where(x > 0, x, alpha * np.expm
     sympy="x, alpha: Piecewise((x, x > 0), (alpha * (exp(x) - 1), True))", domain=(-3, 3), kinks=(0,),
     note="elu'(0) = alpha")
 
-
-def _sigmoid(x):
-    small = np.exp(-np.absolute(x))  # never overflows
-    return np.where(x >= 0, 1, small) / (1 + small)
-
-
-sigmoid = elementwise("sigmoid", _sigmoid,
-    vjp=lambda g, y, x: g * y * (1 - y),
-    sympy="x: 1 / (1 + exp(-x))", domain=(-3, 3))
 
 softplus = elementwise("softplus", lambda x, beta=1.0, threshold=20.0: np.where(
         beta * x > threshold, x, np.logaddexp(0, np.minimum(beta * x, threshold)) / beta),
@@ -50,24 +42,30 @@ ROOT_2_OVER_PI = float(np.sqrt(2 / np.pi))
 
 
 @functools.cache
-def _erf():
-    from scipy.special import erf  # SciPy takes a tenth of a second to load
+def _special():
+    from scipy import special  # SciPy takes a tenth of a second to load
 
-    return erf
+    return special
 
 
-erf = elementwise("erf", lambda x: _erf()(x),
+erf = elementwise("erf", lambda x: _special().erf(x),
     vjp=lambda g, y, x: 2 * g * np.exp(-x * x) / ROOT_PI,
     sympy="erf", domain=(-3, 3))
 
-gelu_erf = elementwise("gelu", lambda x: x * 0.5 * (1 + _erf()(x * ROOT_HALF)),
-    vjp=lambda g, y, x: g * (0.5 * (1 + erf(x * ROOT_HALF)) + x * np.exp(x * x * -0.5) / ROOT_2_PI),
+# What is left of 1, without loss of digits. (SymPy's own erfc would only make formulas longer.)
+erfc = elementwise("erfc", lambda x: _special().erfc(x),
+    vjp=lambda g, y, x: -2 * g * np.exp(-x * x) / ROOT_PI,
+    sympy="x: 1 - erf(x)", domain=(-3, 3))
+
+gelu_erf = elementwise("gelu", lambda x: x * 0.5 * _special().erfc(-x * ROOT_HALF),
+    vjp=lambda g, y, x: g * (0.5 * erfc(-x * ROOT_HALF) + x * np.exp(x * x * -0.5) / ROOT_2_PI),
     sympy="x: x * (1 + erf(x / sqrt(2))) / 2", domain=(-3, 3))
 
 
 def _gelu_tanh_slope(g, y, x):
     t = np.tanh(ROOT_2_OVER_PI * x * (1 + 0.044715 * x * x))
-    return g * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * (ROOT_2_OVER_PI * (1 + 3 * 0.044715 * x * x)))
+    bend = ROOT_2_OVER_PI * (0.5 * x) * (1 - t * t)  # 0 for large x, before it meets an x * x that overflows
+    return g * (0.5 * (1 + t) + bend + 3 * 0.044715 * bend * x * x)
 
 
 gelu_tanh = elementwise("gelu_tanh", lambda x: 0.5 * x * (1 + np.tanh(ROOT_2_OVER_PI * x * (1 + 0.044715 * x * x))),

@@ -60,7 +60,7 @@ sign = elementwise("sign", np.sign,
 def _power_by_base(g, y, x, b):
     if type(b) in (int, float):  # the usual case, spared the arrays
         return g * (b * x ** (b - 1)) if b else 0 * g * x
-    return g * b * x ** np.where(b == 0, 1, b - 1)  # x**0 is flat, at x = 0 too
+    return g * (b * x ** np.where(b == 0, 1, b - 1))  # x**0 is flat, at x = 0 too
 
 
 def _power_by_exponent(g, y, x, b):
@@ -79,7 +79,7 @@ exp = elementwise("exp", np.exp,
     sympy="exp", domain=(-3, 3))
 
 expm1 = elementwise("expm1", np.expm1,
-    vjp=lambda g, y, x: g * (y + 1),
+    vjp=lambda g, y, x: g * np.exp(x),
     sympy="x: exp(x) - 1", domain=(-3, 3))
 
 log = elementwise("log", np.log,
@@ -91,16 +91,27 @@ log1p = elementwise("log1p", np.log1p,
     sympy="x: log(1 + x)", domain=(-0.9, 4))
 
 log2 = elementwise("log2", np.log2,
-    vjp=lambda g, y, x: g / (x * float(np.log(2))),
+    vjp=lambda g, y, x: g / float(np.log(2)) / x,
     sympy="x: log(x) / log(2)", domain=(0.1, 4))
 
 log10 = elementwise("log10", np.log10,
-    vjp=lambda g, y, x: g / (x * float(np.log(10))),
+    vjp=lambda g, y, x: g / float(np.log(10)) / x,
     sympy="x: log(x) / log(10)", domain=(0.1, 4))
 
+
+
+def _sigmoid(x):
+    small = np.exp(-np.absolute(x))  # never overflows
+    return np.where(x >= 0, 1, small) / (1 + small)
+
+
+sigmoid = elementwise("sigmoid", _sigmoid,
+    vjp=lambda g, y, x: g * y * (1 - y),
+    sympy="x: 1 / (1 + exp(-x))", domain=(-3, 3))
+
 logaddexp = elementwise("logaddexp", np.logaddexp,
-    vjp=(lambda g, y, a, b: g * np.exp(a - y),
-         lambda g, y, a, b: g * np.exp(b - y)),
+    vjp=(lambda g, y, a, b: g * sigmoid(a - b),
+         lambda g, y, a, b: g * sigmoid(b - a)),
     sympy="a, b: log(exp(a) + exp(b))", domain=[(-3, 3), (-3, 3)])
 
 # ---- trigonometry --------------------------------------------------------------------------------------------------
