@@ -1,0 +1,436 @@
+"""Do the tests notice a wrong gradient rule? Each rule is made wrong in every small way, and the tests run on it.
+
+    python tests/mutants.py                      all mutants; `make mutants` does the same
+    python tests/mutants.py --sample 100         some of them, for a quick look
+    python tests/mutants.py --only power relu    those of some rules
+
+A mutant is one rule with one operator, comparison, constant, name or call in it changed. The rules are found on the
+cards; the functions that they call, and the sum that undoes broadcasting, are mutated too. The tests are collected
+once. A first run notes which test reaches which rule, and how long it takes; then each mutant gets a forked process
+with the tests that reach it, the quick ones first, until one fails. A mutant that never ends counts as noticed.
+
+Some mutants compute the same as the rule. They stand in EQUIVALENT, with the reason. The score is the share of all
+others that the tests notice; below 100 %, or with a mistake in that table, the exit status is 1.
+"""
+
+from __future__ import annotations
+import __future__
+
+import argparse
+import ast
+import copy
+import gc
+import os
+import pickle
+import random
+import resource
+import signal
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import CodeType, FunctionType
+from typing import Any, NamedTuple
+
+import pytest
+
+import minigrad.ops
+from minigrad import autodiff
+from minigrad.ops.card import CARDS, each
+from minigrad.ops.shape import scatter
+
+TESTS = ["test_ops.py", "test_symbolic.py", "test_engine.py", "test_transforms.py", "test_losses.py", "test_numpy.py"]
+
+# Mutants that compute the same: the rule, the mutated line (or for a lambda, all that it returns), and the reason.
+EQUIVALENT: dict[str, dict[str, str]] = {}
+
+
+# ---- what is mutated -----------------------------------------------------------------------------------------------
+
+
+class Target(NamedTuple):
+    """A function to be mutated, and its source."""
+
+    name: str
+    function: FunctionType
+    tree: ast.FunctionDef | ast.Lambda
+    imports: list[ast.stmt]  # those of its file
+
+
+def targets() -> list[Target]:
+    """Every gradient rule, then the functions that only serve them."""
+    found: dict[CodeType, Target] = {}
+    for card in CARDS.values():
+        rules = [card.vjp.rule] if isinstance(card.vjp, each) else [r for r in card.vjp if r is not None]
+        for i, rule in enumerate(rules):
+            name = rule.__name__ if rule.__name__ != "<lambda>" else card.name + (f"[{i}]" if len(rules) > 1 else "")
+            found.setdefault(rule.__code__, target(name, rule))
+    for function in (autodiff.unbroadcast, scatter.__wrapped__):  # scatter is how indexing sends gradients back
+        found[function.__code__] = target(function.__name__, function)
+    todo = list(found.values())
+    while todo:
+        for f in helpers(todo.pop()):
+            if f.__code__ not in found:
+                found[f.__code__] = target(f.__name__, f)
+                todo.append(found[f.__code__])
+    return list(found.values())
+
+
+def helpers(rule: Target) -> Iterator[FunctionType]:
+    """The functions of minigrad.ops that a rule calls, without those that users may call."""
+    public = [id(value) for value in vars(minigrad.ops).values()]
+    for value in globals_of(rule).values():
+        if isinstance(value, FunctionType) and value.__module__.startswith("minigrad.ops") and id(value) not in public:
+            yield value
+
+
+def globals_of(rule: Target) -> dict[str, Any]:
+    """The global names in a rule, and their values."""
+    names = {node.id for node in ast.walk(rule.tree) if isinstance(node, ast.Name)}
+    return {name: rule.function.__globals__[name] for name in sorted(names & rule.function.__globals__.keys())}
+
+
+def target(name: str, function: FunctionType) -> Target:
+    """A live function beside its source, which is found by its place and by what it compiles to."""
+    code = function.__code__
+    module = ast.parse(Path(code.co_filename).read_text(encoding="utf-8"))
+    imports = [node for node in module.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    for node in ast.walk(module):
+        if isinstance(node, ast.FunctionDef):
+            here, node.decorator_list = node.name == function.__name__, []
+        else:
+            here = isinstance(node, ast.Lambda) and node.lineno == code.co_firstlineno
+        if here and (alone := compiled(node, imports)).co_code == code.co_code and alone.co_names == code.co_names:
+            return Target(name, function, node, imports)
+    raise RuntimeError(f"{code.co_filename} changed since {name} was imported from it: run this again")
+
+
+def compiled(function: ast.FunctionDef | ast.Lambda, imports: list[ast.stmt]) -> CodeType:
+    """The code of a function by itself. (The imports are never run, but of them depends how a call is compiled.)"""
+    statement = ast.copy_location(ast.Expr(function), function) if isinstance(function, ast.Lambda) else function
+    module = ast.fix_missing_locations(ast.Module([*imports, statement], []))
+    code = compile(module, "mutant", "exec", __future__.annotations.compiler_flag, dont_inherit=True)
+    return next(c for c in code.co_consts if isinstance(c, CodeType))
+
+
+# ---- mutants -------------------------------------------------------------------------------------------------------
+
+
+class Mutant(NamedTuple):
+    rule: str
+    line: str  # what was changed, as it then reads
+    install: Callable[[], None]
+
+
+SWAPS: dict[type, tuple[type, ...]] = {
+    ast.Add: (ast.Sub,), ast.Sub: (ast.Add,), ast.Mult: (ast.Div,), ast.Div: (ast.Mult,), ast.Pow: (ast.Mult,),
+    ast.MatMult: (ast.Mult,), ast.Mod: (ast.FloorDiv,), ast.FloorDiv: (ast.Mod,),
+    ast.BitAnd: (ast.BitOr,), ast.BitOr: (ast.BitAnd,), ast.And: (ast.Or,), ast.Or: (ast.And,),
+    ast.Lt: (ast.LtE, ast.GtE), ast.LtE: (ast.Lt, ast.Gt), ast.Gt: (ast.GtE, ast.LtE), ast.GtE: (ast.Gt, ast.Lt),
+    ast.Eq: (ast.NotEq,), ast.NotEq: (ast.Eq,), ast.Is: (ast.IsNot,), ast.IsNot: (ast.Is,),
+    ast.In: (ast.NotIn,), ast.NotIn: (ast.In,),
+}  # fmt: skip
+
+
+def replacements(node: ast.AST, arguments: set[str]) -> Iterator[ast.AST]:
+    """What may stand in place of a node."""
+    yield from (swap() for swap in SWAPS.get(type(node), ()))
+    match node:
+        case ast.UnaryOp(operand=operand):  # -x, not x, ~x
+            yield operand
+        case ast.Constant(value=bool()):
+            yield ast.Constant(not node.value)
+        case ast.Constant(value=int() | float() as n):
+            yield from (ast.Constant(m) for m in dict.fromkeys((n + 1, 1 if n == 0 else 0, -n)) if m != n)
+        case ast.Constant(value=str() as text):
+            yield ast.Constant(text + "?")
+        case ast.Name(id=name, ctx=ast.Load()) if name in arguments:
+            yield from (ast.Name(other, ast.Load()) for other in sorted(arguments - {name}))
+        case ast.Call(func=func, args=args, keywords=keywords):
+            if args and not isinstance(args[0], ast.Starred):
+                yield args[0]
+            if isinstance(func, ast.Attribute) and not (isinstance(func.value, ast.Name) and func.value.id == "np"):
+                yield func.value  # x.f(...) -> x
+            yield from (ast.Call(func, args, [k for k in keywords if k is not dropped]) for dropped in keywords)
+        case ast.keyword(arg=arg, value=ast.Name() as value):
+            yield ast.keyword(arg, ast.UnaryOp(ast.Not(), value))
+        case ast.Subscript(value=value, ctx=ast.Load()):
+            yield value
+        case ast.Slice(lower=lower, upper=upper, step=step):
+            yield from (ast.Slice(*(p for p in parts)) for parts in
+                        ((None, upper, step), (lower, None, step), (lower, upper, None)))  # fmt: skip
+        case ast.IfExp(body=body, orelse=orelse):
+            yield body
+            yield orelse
+        case ast.If(body=statements, orelse=orelse):
+            yield from (ast.If(ast.Constant(choice), statements, orelse) for choice in (True, False))
+
+
+def places(node: ast.AST, statement: ast.AST) -> Iterator[tuple[ast.AST, str, int | None, ast.AST]]:
+    """Every node below this one, as (parent, field, index in a list of them), with the statement that it is in."""
+    for field, value in ast.iter_fields(node):
+        if field in ("args", "annotation", "returns", "decorator_list") and not isinstance(node, ast.Call):
+            continue
+        for i, child in enumerate(value) if isinstance(value, list) else [(None, value)]:
+            if isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant):
+                continue  # a docstring
+            if isinstance(child, ast.AST):
+                inside = child if isinstance(child, ast.stmt) else statement
+                yield node, field, i, inside
+                yield from places(child, inside)
+
+
+def put(node: ast.AST, field: str, index: int | None, child: Any) -> Any:
+    """Replace a child and return the one before."""
+    if index is None:
+        before = getattr(node, field)
+        setattr(node, field, child)
+    else:
+        values = getattr(node, field)
+        before, values[index] = values[index], child
+    return before
+
+
+def mutants_of(rule: Target) -> Iterator[Mutant]:
+    """The function with one thing changed, for each thing and each change."""
+    tree = copy.deepcopy(rule.tree)
+    arguments, seen = exchangeable(rule), {ast.unparse(tree)}
+    for parent, field, i, statement in list(places(tree, tree)):
+        child = getattr(parent, field) if i is None else getattr(parent, field)[i]
+        for other in replacements(child, arguments):
+            put(parent, field, i, other)
+            if ast.unparse(tree) not in seen:
+                seen.add(ast.unparse(tree))
+                shown = tree.body if isinstance(tree, ast.Lambda) else other if statement is child else statement
+                yield Mutant(rule.name, ast.unparse(shown).split("\n")[0], installer(rule, copy.deepcopy(tree)))
+            put(parent, field, i, child)
+    module = sys.modules[rule.function.__module__]
+    for name, value in globals_of(rule).items():
+        if isinstance(value, float):  # a constant that was computed beforehand
+            for n in (value + 1, 0.0, -value):
+                yield Mutant(rule.name, f"{name} = {n!r}", lambda name=name, n=n: setattr(module, name, n))
+
+
+def exchangeable(rule: Target) -> set[str]:
+    """The arguments that may be taken for one another; not the parameters, which are no arrays."""
+    code = rule.function.__code__
+    names = list(code.co_varnames[: code.co_argcount])
+    parameters = {name for card in CARDS.values() for name in card.defaults}
+    return {n for n in names if n not in parameters}
+
+
+def installer(rule: Target, tree: Any) -> Callable[[], None]:
+    def install() -> None:
+        rule.function.__code__ = compiled(tree, rule.imports)  # wherever the function is used
+
+    return install
+
+
+def tell(rule: Target, reached: Callable[[str], None]) -> None:
+    """Have the function call `reached` with its name, whenever it runs."""
+    tree = copy.deepcopy(rule.tree)
+    call = ast.parse(f"_reached({rule.name!r})", mode="eval").body
+    if isinstance(tree, ast.Lambda):
+        tree.body = ast.Subscript(ast.Tuple([call, tree.body], ast.Load()), ast.Constant(1), ast.Load())
+    else:
+        tree.body.insert(0, ast.Expr(call))
+    rule.function.__globals__["_reached"] = reached
+    installer(rule, tree)()
+
+
+# ---- running the tests ---------------------------------------------------------------------------------------------
+
+
+def forked(work: Callable[[], Any]) -> tuple[int, Any]:
+    """Run `work` in a process of its own, silently; its exit status (or -signal) and its pickled result, if any."""
+    sys.stdout.flush()
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.close(reader)
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, 1)
+            os.dup2(nowhere, 2)
+            result = pickle.dumps(work())
+            with os.fdopen(writer, "wb") as out:
+                out.write(result)
+            os._exit(0)
+        finally:
+            os._exit(70)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as results:
+        result = results.read()
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return status, pickle.loads(result) if result else None
+
+
+class Note(NamedTuple):
+    """What is known of a test."""
+
+    passes: bool
+    seconds: float
+    rules: set[str]  # that it reaches
+
+
+class Tests:
+    """A pytest plugin that, in place of running the tests once, runs them on mutants."""
+
+    def __init__(self, study: Callable[[Tests], int]) -> None:
+        self.study, self.status = study, 2
+        self.items: dict[str, pytest.Item] = {}
+        self.failed = False
+
+    def pytest_collection(self) -> None:
+        from hypothesis import Phase, settings
+
+        settings.register_profile(  # the same examples for every mutant, and the first that fails will do
+            "mutants", deadline=None, database=None, derandomize=True, phases=(Phase.explicit, Phase.generate)
+        )
+        settings.load_profile("mutants")
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        self.items = {item.nodeid: item for item in session.items}
+        gc.collect()
+        gc.freeze()  # lest the collector touch, and so copy, what forked processes share
+        self.status = self.study(self)
+        return True
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_makereport(self, call: pytest.CallInfo) -> None:
+        if call.excinfo and not call.excinfo.errisinstance(pytest.skip.Exception):
+            self.failed = True
+
+    def run(self, name: str) -> bool:
+        """Whether a test passes."""
+        self.failed, item = False, self.items[name]
+        item.ihook.pytest_runtest_protocol(item=item, nextitem=None)
+        return not self.failed
+
+    def reached(self, rules: list[Target]) -> dict[str, Note]:
+        """What every test is found to do, in a process of its own."""
+
+        def work() -> dict[str, Note]:
+            ran: set[str] = set()
+            for rule in rules:
+                tell(rule, ran.add)
+            notes = {}
+            for name in self.items:
+                ran.clear()
+                start = time.perf_counter()
+                passed = self.run(name)
+                notes[name] = Note(passed, time.perf_counter() - start, set(ran))
+            return notes
+
+        return forked(work)[1]
+
+    def killer(self, install: Callable[[], None], tests: list[tuple[str, float]]) -> str | None:
+        """The first test that notices; tests come with the time that they may take."""
+
+        def work() -> str | None:
+            _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+            resource.setrlimit(resource.RLIMIT_DATA, (8 << 30, hard))  # a wrong shape can ask for any amount
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            install()
+            for name, seconds in tests:
+                signal.setitimer(signal.ITIMER_REAL, seconds)
+                if not self.run(name):
+                    return name
+            return None
+
+        status, result = forked(work)
+        return result if status == 0 else "no end" if status == -signal.SIGALRM else f"the process died ({status})"
+
+
+# ---- the score -----------------------------------------------------------------------------------------------------
+
+
+def study(rules: list[Target], mutants: list[Mutant], verbose: bool) -> Callable[[Tests], int]:
+    def run(tests: Tests) -> int:
+        start = time.perf_counter()
+        notes = tests.reached(rules)
+        broken = [name for name, note in notes.items() if not note.passes]
+        if broken:
+            print(f"these tests fail on the rules as they are: {', '.join(broken)}")
+            return 2
+        print(f"{len(notes)} tests pass in {time.perf_counter() - start:.0f} s", flush=True)
+        alive = []
+        for number, mutant in enumerate(mutants, 1):
+            mine = sorted((note.seconds, name) for name, note in notes.items() if mutant.rule in note.rules)
+            killer = tests.killer(mutant.install, [(name, 10 + 20 * seconds) for seconds, name in mine])
+            if killer is None:
+                alive.append(mutant)
+            known = mutant.line in EQUIVALENT.get(mutant.rule, {})
+            if verbose or (killer is None) != known:
+                verdict = f"killed by {killer}" if killer else f"survived {len(mine)} tests"
+                print(f"{mutant.rule}: {mutant.line}\n    {verdict}{', but listed as equivalent' * known}", flush=True)
+            elif sys.stdout.isatty():
+                print(f"{number} of {len(mutants)}", end="\r", flush=True)
+        return report(mutants, alive, time.perf_counter() - start)
+
+    return run
+
+
+def report(mutants: list[Mutant], alive: list[Mutant], seconds: float) -> int:
+    """Print the score; the exit status."""
+    listed = [m for m in mutants if m.line in EQUIVALENT.get(m.rule, {})]
+    equivalent = [m for m in alive if m in listed]
+    others = len(mutants) - len(equivalent)
+    killed = len(mutants) - len(alive)
+    print(
+        f"{len(mutants)} mutants of {len({m.rule for m in mutants})} rules in {seconds:.0f} s: {killed} killed, "
+        f"{len(equivalent)} equivalent, {len(alive) - len(equivalent)} survived\n"
+        f"score: {killed} of {others} that are not equivalent, {100 * killed / max(others, 1):.1f} %"
+    )
+    return int(len(alive) > len(equivalent) or len(equivalent) < len(listed))
+
+
+def stale(mutants: list[Mutant], names: set[str]) -> list[str]:
+    """Entries of EQUIVALENT for which there is no mutant any more, among the rules of these names."""
+    there = {(m.rule, m.line) for m in mutants}
+    return [
+        f"{rule}: {line}"
+        for rule, lines in EQUIVALENT.items() if not names or rule in names
+        for line in lines if (rule, line) not in there
+    ]  # fmt: skip
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser("mutants.py", description=textwrap.dedent(__doc__).split("\n")[0])
+    parser.add_argument("--sample", type=int, metavar="N", help="take N mutants at random, the same ones every time")
+    parser.add_argument("--only", nargs="+", default=[], metavar="RULE", help="the mutants of these rules")
+    parser.add_argument("--tests", nargs="+", metavar="FILE", help="the tests to run in place of the usual ones")
+    parser.add_argument("--list", action="store_true", help="print the mutants and run nothing")
+    parser.add_argument("--verbose", action="store_true", help="print for every mutant which test killed it")
+    options = parser.parse_args(arguments)
+
+    rules = {rule.name: rule for rule in targets()}
+    unknown = [name for name in options.only if name not in rules]
+    if unknown:
+        parser.error(f"no rule is called {', '.join(unknown)}; there are {', '.join(rules)}")
+    mutants = [m for name in options.only or rules for m in mutants_of(rules[name])]
+    old = stale(mutants, set(options.only))
+    if old:
+        print("EQUIVALENT lists what is no mutant:", *old, sep="\n    ")
+        return 1
+    if options.sample is not None:
+        mutants = random.Random(0).sample(mutants, min(options.sample, len(mutants)))
+    if options.list:
+        print(*(f"{m.rule}: {m.line}" for m in mutants), sep="\n")
+        return 0
+
+    os.environ["OMP_NUM_THREADS"] = "1"  # threads do not survive a fork
+    import scipy.special  # noqa: F401  once, and not in every process
+
+    here = Path(__file__).parent
+    files = options.tests or [str(here / name) for name in TESTS]
+    tests = Tests(study(list(rules.values()), mutants, options.verbose))
+    quiet = ["-qq", "--no-header", "--no-summary", "-s", "-p", "no:cacheprovider", f"--rootdir={here.parent}"]
+    pytest.main([*quiet, *files], plugins=[tests])
+    return tests.status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
