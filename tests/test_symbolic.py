@@ -373,7 +373,7 @@ REFUSED = [
     (lambda: mg.symbols(""), ValueError, "symbols: no name"),
     (lambda: np.arctan2(mg.symbols("x"), 1.0), TypeError, "arctan2"),
     (lambda: float(mg.symbols("x")), TypeError, "Cannot convert expression to float|symbol"),
-    (lambda: bool(mg.symbols("x") > 0), TypeError, "truth value"),
+    (lambda: bool(mg.symbols("x") > 0), TypeError, "neither `if` nor `while`"),
 ]
 
 

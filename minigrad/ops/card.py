@@ -44,7 +44,6 @@ class Op:
         self.vjp = (vjp,) if callable(vjp) else vjp
         self.arity = arity  # how many inputs; None for any number
         self.defaults = defaults or {}  # the parameters, which no gradient flows into
-        CARDS[name] = self
 
     def __call__(self, *inputs: Any, **params: Any) -> Any:
         if params or self.defaults or len(inputs) != self.arity:
@@ -143,6 +142,7 @@ def op(vjp: Any, *, arity: int | None = 1, numpy: Any = None, **fields: Any) -> 
         functools.update_wrapper(card, forward)
         if card.sympy is not None:
             card.forward = reads_symbols(card, forward)
+        CARDS[card.name] = card
         if numpy is not None:
             NUMPY[numpy] = card
         return card
@@ -174,6 +174,7 @@ def elementwise(
     if isinstance(forward, FunctionType):  # the others, NumPy's and Python's own, dispatch by themselves
         card.forward = reads_symbols(card, forward)
     card.__doc__ = f"Elementwise {name}."
+    CARDS[name] = card
     for function in (numpy, forward if is_ufunc else None):
         if function is not None:
             NUMPY[function] = card

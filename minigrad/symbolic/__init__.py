@@ -8,9 +8,13 @@ import numpy as np
 import sympy
 
 from ..tensor import Tensor
+from . import numpy as _numpy  # which fills the tables of array.py
 from .array import SymbolicArray, exact, symbolic_array
+from .deciding import NoReading, arrays_of_elements, deciding
 
-__all__ = ["SymbolicArray", "exact", "symbolic_array", "symbols"]
+__all__ = [
+    "NoReading", "SymbolicArray", "arrays_of_elements", "deciding", "exact", "symbolic_array", "symbols",
+]  # fmt: skip
 
 
 def symbols(names: str, shape: Any = None) -> Any:
