@@ -392,11 +392,11 @@ class Tensor:
 
     def __float__(self) -> float:
         self._warn_of_leaving()
-        return float(self.item())
+        return float(self._data) if self.dtype.hasobject else float(self.item())
 
     def __int__(self) -> int:
         self._warn_of_leaving()
-        return int(self.item())
+        return int(self._data) if self.dtype.hasobject else int(self.item())
 
     def _warn_of_leaving(self) -> None:
         """Outside of transforms, `float(loss)` is how one looks at a loss; inside, the graph ends here."""
