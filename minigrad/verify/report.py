@@ -32,7 +32,7 @@ class Counterexample:
         at = ", ".join(f"{name} = {np.array2string(np.asarray(x), separator=', ')}" for name, x in self.inputs.items())
         element = self.name + (str(list(self.index)) if self.index else "")
         where = " ".join(at.split()) if len(at) <= 2 * WIDTH else "the inputs that .counterexample.inputs holds"
-        lines = [f"by {element} it is {self.ours:.12g}, and {self.right:.12g} would be right, at {where}"]
+        lines = [f"the gradient by {element} is {_number(self.ours)}, and {_number(self.right)} is right, at {where}"]
         return "\n  ".join([*lines, *([f"to see it: {self.line}"] if self.line else [])])
 
 
@@ -52,7 +52,7 @@ class Entry:
 
 @dataclass
 class Report:
-    """The entries of a verification; printed as a table.
+    """The entries of a verification; printed as a table, with the formulas of what is refuted.
 
     `verdict` is the worst one among the entries: "refuted" (wrong, at the `counterexample`), "undecided", "agrees"
     (equal wherever it was tried, and not proved) or "proved" (the difference simplifies to zero). `ok` says that
@@ -65,6 +65,7 @@ class Report:
         default_factory=lambda: {"op": "name", "formula": "formula", "our gradient": "ours",
                                  "SymPy's gradient": "right", "verdict": "verdict"}
     )  # fmt: skip
+    diagnoses: list[Any] = field(default_factory=list)  # each with .kind, .sentence and .input
 
     @property
     def verdict(self) -> str:
@@ -83,15 +84,26 @@ class Report:
     def __str__(self) -> str:
         verdicts = [e.verdict for e in self.entries]
         counts = ", ".join(f"{verdicts.count(v)} {v}" for v in (PROVED, AGREES, REFUTED, UNDECIDED))
-        wrong = [f"{e.name}: {e.counterexample}" for e in self.entries if e.counterexample is not None]
+        wrong = [line for e in self.entries if e.counterexample is not None for line in self._wrong(e)]
         notes = list(dict.fromkeys(f"{e.name}: {e.note}" for e in self.entries if e.note))
         return "\n".join([*self._table(), counts, *wrong, *notes, *([self.hint] if self.hint else [])])
 
     __repr__ = __str__
 
+    def _wrong(self, entry: Entry) -> list[str]:
+        """A refuted entry, with its formulas in full."""
+        titles = {name: title for title, name in self.columns.items() if name in ("ours", "right")}
+        formulas = [(title, getattr(entry, name)) for name, title in titles.items() if getattr(entry, name)]
+        width = max((len(title) for title, _ in formulas), default=0)
+        lines = [f"  {title.ljust(width)}  {_short(text, 4 * WIDTH)}" for title, text in formulas]
+        return [f"{entry.name} is {entry.verdict}: {entry.counterexample}", *lines]
+
     def _table(self) -> list[str]:
-        extra = dict.fromkeys(title for e in self.entries for title in e.extra)
-        columns = [[title, *(getattr(e, name) for e in self.entries)] for title, name in self.columns.items()]
+        extra = dict.fromkeys(title for e in self.entries for title in e.extra if title not in self.columns)
+        columns = [
+            [title, *(e.extra.get(title) or getattr(e, name, "") for e in self.entries)]
+            for title, name in self.columns.items()
+        ]
         columns[-1:-1] = [[title, *(e.extra.get(title, "") for e in self.entries)] for title in extra]
         columns = [column for column in columns if any(column[1:])]
         widths = _fit([max(map(len, column)) for column in columns], WIDTH - 2 * len(columns))
@@ -99,6 +111,10 @@ class Report:
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
         return [*lines[:1], "  ".join("-" * w for w in widths), *lines[1:]]
+
+
+def _number(x: Any) -> str:
+    return f"{x:.12g}" if isinstance(x, int | float) else f"of shape {np.shape(x)}"
 
 
 def _fit(widths: list[int], room: int) -> list[int]:

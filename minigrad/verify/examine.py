@@ -1,0 +1,116 @@
+"""What is found out before any mathematics: that a function, or a claimed gradient, is a function of its inputs."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+
+from .candidates import Claim, by_leaf, inputs, place
+from .diagnose import Diagnosis
+from .problem import Problem, Values, array_of, copies, grid
+from .prove import REFUTED
+from .reading import samples
+from .report import Counterexample, Entry, Report
+
+
+def examined(given: Problem, one_number: bool) -> Problem:
+    """The problem after a run on numbers, which raises the error that says why it cannot be checked, if it cannot.
+
+    An example made from shapes is exchanged where the function is not finite there.
+    """
+    what, name = given.what, getattr(given.f, "__name__", "the function").replace("<lambda>", "the function")
+    for exchanged in finite_examples(given):
+        tensors = exchanged.tensors(exchanged.values)
+        with np.errstate(all="ignore"):
+            outputs = list(map(array_of, exchanged.run(tensors)))
+        if all(y.dtype.kind != "f" or np.isfinite(y).all() for y in outputs):
+            break
+    for leaf, before, after in zip(exchanged.leaves, exchanged.values, tensors, strict=True):
+        if isinstance(before, np.ndarray) and not same(before, array_of(after)):
+            raise ValueError(f"{what}: {name} changes its input {leaf.name} in place: work on a copy")
+    if not outputs:
+        raise ValueError(f"{what}: {name} returns nothing to differentiate")
+    for y in outputs:
+        if y.dtype.kind != "f":
+            raise TypeError(f"{what}: {name} returns {y.dtype}, and a derivative needs real floating point numbers")
+        if not np.isfinite(y).all():
+            raise ValueError(f"{what}: {name} returns {y[~np.isfinite(y)][0]} at the example inputs: give others")
+    again = map(array_of, exchanged.run(exchanged.tensors(exchanged.values)))
+    if not all(map(same, outputs, again)):
+        raise ValueError(
+            f"{what}: {name} returns something else at every call: it depends on random numbers, or on what it keeps "
+            "from call to call. Draw random numbers once, outside, and pass them in"
+        )
+    if one_number and (len(outputs) > 1 or outputs[0].size != 1):
+        shapes = " and ".join(str(y.shape) for y in outputs)
+        raise ValueError(f"{what}: {name} returns {shapes}; a gradient is that of one number: reduce it, as by np.sum")
+    return exchanged.with_values(exchanged.values)
+
+
+def finite_examples(given: Problem) -> Any:
+    """The problem with its own examples, and then with those made from shapes drawn from other intervals."""
+    yield given
+    rng = np.random.default_rng(given.seed)
+    if any(leaf.made for leaf in given.leaves):
+        for low, high in ((0.2, 1.8), (0.05, 0.95), (1.1, 2.9)):
+            new = [grid(rng.uniform(low, high, x.value.shape)) if x.made else x.value for x in given.leaves]
+            yield given.with_values(new)
+
+
+def same(a: Any, b: Any) -> bool:
+    a, b = np.asarray(a), np.asarray(b)
+    return a.shape == b.shape and bool(np.array_equal(a, b, equal_nan=a.dtype.kind == "f"))
+
+
+def misbehaviour(given: Problem, claim: Claim) -> Report | None:
+    """The report on a claimed gradient that is no function: it changes inputs or results, or is never the same."""
+    if not callable(claim.claimed):
+        return None
+
+    def call(values: Values) -> Any:
+        return claim.claimed(*given.arguments(values))
+
+    a = given.values
+    b = next(itertools.islice(samples(given, 1, given.seed), 1, None)).values
+    args_a, args_b, name = inputs(given, a), inputs(given, b), claim.name
+    written = copies(a)
+    result = call(written)
+    first = by_leaf(given, result)
+    for i, (leaf, before, after) in enumerate(zip(given.leaves, a, written, strict=True)):
+        if isinstance(before, np.ndarray) and not same(before, after):
+            line = f"(lambda *inputs: ({name}(*inputs), inputs)[1])({args_a})[{place(given, i)[0]}]{place(given, i)[1]}"
+            why = f"The claimed gradient changes its input {leaf.name} in place: work on a copy of it."
+            return refuted(given, i, after, before, line, Diagnosis("aliasing", why, leaf.name))
+    second = by_leaf(given, call(copies(a)))
+    later = by_leaf(given, result)
+    third = by_leaf(given, call(copies(a)))
+    call(copies(b))
+    overwritten = by_leaf(given, result)
+    for i in given.active:
+        if first[i] is None:
+            continue
+        key = claim.which(given, i)
+        if not same(first[i], later[i]) or not same(first[i], overwritten[i]):
+            line = f"(lambda first, second: first)({name}({args_a}), {name}({args_b})){key}"
+            why = "An array that the claimed gradient returned is overwritten by its next call: return a copy."
+            return refuted(given, i, overwritten[i], first[i], line, Diagnosis("aliasing", why, given.leaves[i].name))
+        if not same(first[i], second[i]):
+            line = f"[{name}({args_a}){key} for _ in range(2)][1]"
+            kept = same(second[i], third[i]) or np.allclose(third[i] - second[i], second[i] - first[i])
+            why = "keeps something from call to call (a buffer that is added to?)" if kept else "uses random numbers"
+            sentence = f"The claimed gradient is another when it is called again on the same input: it {why}."
+            fault = Diagnosis("stale" if kept else "random", sentence, given.leaves[i].name)
+            return refuted(given, i, second[i], first[i], line, fault)
+    return None
+
+
+def refuted(given: Problem, leaf: int, now: Any, right: Any, line: str, fault: Diagnosis) -> Report:
+    """The report on a fault that needs no mathematics; `now` and `right` are arrays."""
+    name = given.leaves[leaf].name
+    differ = now.shape == right.shape
+    index = tuple(int(i) for i in np.argwhere(now != right)[0]) if differ else ()
+    values = dict(zip(given.names, given.arguments(given.values), strict=True))
+    example = Counterexample(values, name, index, now[index].item() if differ else now, right[index].item(), line)
+    return Report([Entry(name, REFUTED, counterexample=example)], fault.sentence, diagnoses=[fault])
