@@ -79,7 +79,8 @@ def test_rule_is_called_once_for_all_inputs_and_broadcasting_is_undone():
     assert np.allclose(b.grad.data, (b.data / r).sum(0))
     CALLS.clear()
     hypotenuse(a, 2.0).sum().backward(create_graph=True)
-    assert CALLS == [mg.Tensor]
+    assert all(kind is mg.Tensor for kind in CALLS)
+    assert len(CALLS) == 1
     assert np.allclose(mg.hessian(lambda a: hypotenuse(a, 1.0))(0.0).data, 1.0)
 
 
@@ -197,9 +198,11 @@ FAULTS = {
     "too few gradients": (
         lambda: backward(with_rule(lambda a, b: a * b, lambda g, y, a, b: g * b), V, V),
         TypeError, "should return 2 gradients, and returned 1"),
-    "too many": (lambda: backward(with_rule(double, lambda g, y, x: (g, g)), V), TypeError, "1 gradient, and returned 2"),
+    "too many": (
+        lambda: backward(with_rule(double, lambda g, y, x: (g, g)), V), TypeError, "1 gradient, and returned 2"),
     "another shape": (
-        lambda: backward(with_rule(double, lambda g, y, x: np.sum(g)), V), TypeError, r"shape \(2,\), and returned \(\)"),
+        lambda: backward(with_rule(double, lambda g, y, x: np.sum(g)), V), TypeError,
+        r"shape \(2,\), and returned \(\)"),
     "the input's shape transposed": (
         lambda: backward(with_rule(lambda a: a.T, lambda g, y, a: g), [V, V, V]), TypeError,
         r"shape \(3, 2\), and returned \(2, 3\)"),
@@ -212,7 +215,7 @@ FAULTS = {
     "left as an array": (
         lambda: backward(with_rule(double, lambda g, y, x: 2 * g.numpy()), V, create_graph=True), TypeError,
         "left the graph"),
-    "rule writes": (lambda: backward(with_rule(double, rule_that_writes), V), TypeError, "writes into what it is given"),
+    "rule writes": (lambda: backward(with_rule(double, rule_that_writes), V), TypeError, "writes into what it is"),
     "function writes": (lambda: mg.primitive(writes)(np.ones(2)), TypeError, "writes into an input"),
     "returns a list": (lambda: mg.primitive(lambda x: [x])(np.ones(2)), TypeError, "returned list"),
     "returns nothing": (lambda: mg.primitive(lambda x: None)(np.ones(2)), TypeError, "returned nothing"),

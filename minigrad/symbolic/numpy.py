@@ -86,6 +86,13 @@ def _std(x: Any, axis: Any = None, **params: Any) -> Any:
     return np.sqrt(_var(x, axis, **params))
 
 
+def _average(x: Any, axis: Any = None, weights: Any = None, *, keepdims: bool = False) -> Any:
+    x, weights = symbolic_array(x), np.ones(np.shape(x)) if weights is None else symbolic_array(weights)
+    if weights.shape != x.shape:
+        weights = np.broadcast_to(np.expand_dims(weights, [i for i in range(x.ndim) if i != axis % x.ndim]), x.shape)
+    return np.sum(x * weights, axis=axis, keepdims=keepdims) / np.sum(weights, axis=axis, keepdims=keepdims)
+
+
 def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
     if ord not in (None, 2, "fro", 1) or (np.ndim(x) > 1 and axis is None and ord not in (None, "fro")):
         raise NoReading(f"np.linalg.norm with ord={ord!r} and axis={axis!r} has no reading on symbols")
@@ -162,8 +169,8 @@ def _no_reading(name: str) -> Callable:
 
 
 FUNCTIONS |= {
-    np.where: _where, np.clip: _clip, np.var: _var, np.std: _std, np.linalg.norm: _norm, np.dot: _product(np.dot),
-    np.inner: _product(np.inner), np.vdot: _product(np.vdot), np.outer: _product(np.outer),
+    np.where: _where, np.clip: _clip, np.var: _var, np.std: _std, np.average: _average, np.linalg.norm: _norm,
+    np.dot: _product(np.dot), np.inner: _product(np.inner), np.vdot: _product(np.vdot), np.outer: _product(np.outer),
     np.tensordot: _product(np.tensordot), np.einsum: _einsum, np.argmax: _best(True), np.argmin: _best(False),
     np.argsort: _argsort, np.sort: _sort, np.nonzero: _nonzero, np.count_nonzero: _count_nonzero,
     np.sum: lambda x, axis=None, dtype=None, out=None, **params: np.add.reduce(x, axis=axis, **params),
