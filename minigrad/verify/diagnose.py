@@ -1,0 +1,686 @@
+"""The gradient doctor: given a wrong gradient, say how it is wrong.
+
+A hypothesis says what somebody may have computed in place of the gradient: twice of it, its transpose, the gradient
+without the factor of tanh. It fits if that is what was claimed, in every entry at every point. Hypotheses are tried
+from the simplest to the most particular, and the first that fits is the diagnosis. Those that need the graph of the
+function (backpropagation with one rule altered) are in `altered.py`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import altered
+
+Arrays = list[Any]  # one for each input, or None
+
+
+class Case(NamedTuple):
+    """A wrong gradient: the function, and at several points what was claimed and what is right."""
+
+    f: Callable[..., Any]  # f(*inputs) on tensors or arrays; a scalar
+    names: list[str]  # of the inputs
+    points: list[Arrays]  # the inputs, in the order in which the claimed gradient was computed at them
+    claimed: list[Arrays]  # at each point, the claimed gradient by each input; None for an input without a claim
+    right: list[Arrays]  # the same, and right to some 1e-14
+    claim: Callable[..., Arrays] | None = None  # claim(*inputs), which computed `claimed`
+
+
+class Diagnosis(NamedTuple):
+    """What is wrong with the gradient by an input: the kind of mistake, and a sentence that says what to do."""
+
+    kind: str
+    sentence: str
+    input: str = ""  # the name; "" for what concerns all of them
+
+
+Finding = tuple[str, str] | None  # kind and sentence
+
+
+class Suspect:
+    """The claimed gradient by one input, beside the right one, at every point."""
+
+    def __init__(self, case: Case, i: int) -> None:
+        self.case, self.i, self.name = case, i, case.names[i]
+        self.d = f"d{self.name}"
+        self.x = [np.asarray(point[i], float) for point in case.points]
+        self.claimed = [np.asarray(claimed[i]) for claimed in case.claimed]
+        self.tolerance = max(1e-9, *(tolerance_of(c) for c in self.claimed))
+        self.claimed = [np.asarray(c, float) for c in self.claimed]
+        self.right = [np.asarray(right[i], float) for right in case.right]
+        self.shape = self.x[0].shape
+        self.fitting = all(c.shape == self.shape for c in self.claimed)
+        self.values: list[tuple[str, Arrays]] = [(self.name, self.x)]  # what conditions and factors may speak of
+
+    @property
+    def is_wrong(self) -> bool:
+        return not self.fits(self.right)
+
+    def fits(self, candidate: Any) -> bool:
+        """Whether this (one array for each point) is what was claimed."""
+        return self.same(self.claimed, candidate)
+
+    def same(self, some: Arrays, others: Arrays) -> bool:
+        return all(close(a, b, self.tolerance) for a, b in zip(some, others, strict=True))
+
+    def factor(self, candidate: Any) -> float | None:
+        """The constant k for which k times this is what was claimed, at all points."""
+        return constant_factor(self.claimed, list(candidate), self.tolerance)
+
+    def may_be(self, candidate: Any) -> bool:
+        """Whether this, at the first point, may be what was claimed, or a multiple of it."""
+        c = self.claimed[0]
+        if c.shape != np.shape(candidate) or not np.all(np.isfinite(candidate)):
+            return False
+        norm = float(np.sum(candidate * candidate))
+        return norm > 0 and close(c, float(np.sum(c * candidate)) / norm * candidate, self.tolerance)
+
+    def multiple(self, candidate: Arrays) -> float | None:
+        """1.0 where this is what was claimed, else the constant factor between them, if there is one."""
+        return 1.0 if self.fits(candidate) else self.factor(candidate)
+
+    def wrong_entries(self) -> Arrays:
+        """At each point, where the claimed gradient is wrong."""
+        return [~near(c, r, self.tolerance) for c, r in zip(self.claimed, self.right, strict=True)]
+
+    def each(self, function: Callable) -> Arrays:
+        """A function of the right gradients."""
+        return [function(r) for r in self.right]
+
+    def pooled(self, arrays: Arrays) -> np.ndarray:
+        """The entries at all points, in one row."""
+        return np.concatenate([np.broadcast_to(a, self.shape).ravel() for a in arrays])
+
+
+def tolerance_of(claimed: np.ndarray) -> float:
+    """How far rounding may take a gradient that was computed in this dtype."""
+    return {"float32": 2e-4, "float16": 2e-2}.get(claimed.dtype.name, 1e-9)
+
+
+def close(a: Any, b: Any, tolerance: float) -> bool:
+    """Whether two arrays of one shape are equal but for rounding; nan equals nothing."""
+    if a.shape != b.shape:
+        return False
+    return bool(np.all(near(a, b, tolerance)))
+
+
+def near(a: Any, b: Any, tolerance: float) -> Any:
+    """The same, for each entry."""
+    return np.abs(a - b) <= tolerance * np.abs(b) + 1e-3 * tolerance * largest(b)
+
+
+def largest(a: Any) -> float:
+    """The largest magnitude in an array, and never 0."""
+    return float(np.max(np.abs(a), initial=1e-300))
+
+
+def constant_factor(claimed: Arrays, candidate: Arrays, tolerance: float) -> float | None:
+    """The k with claimed = k * candidate, from three numbers on (fewer would fit by chance)."""
+    if any(c.shape != np.shape(v) for c, v in zip(claimed, candidate, strict=False)):
+        return None
+    c, v = (np.concatenate([np.ravel(a) for a in arrays]) for arrays in (claimed, candidate))
+    norm = v @ v
+    if np.count_nonzero(v) < 3 or not np.isfinite(norm):
+        return None
+    k = float(c @ v / norm)
+    if not np.isfinite(k) or k == 0:
+        return None
+    return k if all(close(a, k * b, tolerance) for a, b in zip(claimed, candidate, strict=True)) else None
+
+
+# ---- numbers and places in words -----------------------------------------------------------------------------------
+
+
+def lengths(case: Case) -> dict[int, str]:
+    """The lengths of the inputs' axes, each with its name."""
+    found: dict[int, str] = {}
+    for name, x in zip(case.names, case.points[0], strict=True):
+        shape = np.shape(x)
+        for axis, n in enumerate(shape):
+            found.setdefault(n, f"the length of axis {axis} of {name}")
+        if len(shape) > 1:
+            found.setdefault(math.prod(shape), f"the number of elements of {name}")
+    return {n: text for n, text in found.items() if n > 1}
+
+
+CONSTANTS = {
+    "pi": math.pi, "2 pi": 2 * math.pi, "sqrt(2)": math.sqrt(2), "sqrt(pi)": math.sqrt(math.pi),
+    "sqrt(2 pi)": math.sqrt(2 * math.pi), "e": math.e, "log(2)": math.log(2), "log(10)": math.log(10),
+}  # fmt: skip
+
+
+def known_factors(case: Case) -> Iterator[tuple[float, str, str]]:
+    """Constants by which gradients are wrong: the value, its name, and what to do."""
+    yield 2, "twice", "a factor 1/2 is missing, as in the derivative of (1/2) e^2, or a term is counted twice"
+    yield 1 / 2, "half", "the factor 2 of the derivative of a square is missing, or one of two equal terms"
+    for n, what in lengths(case).items():
+        yield n, f"{n} times", f"{n} is {what}: divide by it, as a mean does"
+        yield 1 / n, f"1/{n} of", f"{n} is {what}: the gradient is divided by it once too often, a mean taken for a sum"
+    for n, what in lengths(case).items():
+        yield 2 * n, f"{2 * n} times", f"{n} is {what}: neither the 1/{n} of the mean nor a factor 1/2 is there"
+        yield n / 2, f"{n / 2:g} times", f"{n} is {what}: the 1/{n} of the mean is missing, and a factor 2 as well"
+        yield 2 / n, f"2/{n} of", f"{n} is {what}: a factor 1/2 is missing, and there is a mean too many"
+        yield 1 / (2 * n), f"1/{2 * n} of", f"{n} is {what}: a mean too many, and a factor 2 is missing"
+        yield math.sqrt(n), f"sqrt({n}) times", f"{n} is {what}: divide by its root"
+        yield 1 / math.sqrt(n), f"1/sqrt({n}) of", f"{n} is {what}: its root divides once too often"
+        yield n / (n - 1) if n > 2 else 2, f"{n}/{n - 1} times", f"{n} is {what}: ddof = 1 where 0 is meant"
+        yield (n - 1) / n, f"{n - 1}/{n} of", f"{n} is {what}: ddof = 0 where 1 is meant"
+    for name, value in CONSTANTS.items():
+        yield value, f"{name} times", f"divide by {name}"
+        yield 1 / value, f"1/({name}) of", f"multiply by {name}"
+
+
+def factor_in_words(case: Case, k: float, tolerance: float = 1e-9) -> tuple[str, str]:
+    """A factor as what stands before "the right gradient", and what to do."""
+    size, minus = abs(k), "minus " if k < 0 else ""
+    tolerance = max(10 * tolerance, 1e-8)
+    texts = [(name, advice) for value, name, advice in known_factors(case) if abs(value / size - 1) < tolerance]
+    if texts:
+        return minus + texts[0][0], ", or ".join(dict.fromkeys(advice for _, advice in texts[:2]))
+    fraction = Fraction(size).limit_denominator(20)
+    if abs(float(fraction) / size - 1) < tolerance:
+        return f"{minus}{fraction} times", f"multiply by {1 / fraction}"
+    return f"{minus}{size:.6g} times", f"multiply by {1 / size:.6g}"
+
+
+def ordinal(n: int) -> str:
+    words = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
+    return words[n] if n < len(words) else f"{n + 1}th"
+
+
+def places(mask: np.ndarray) -> str:
+    """Which entries of an array are marked, in words."""
+    for axis, (word, n) in enumerate(zip(("row", "column"), mask.shape, strict=False)):
+        lines = np.moveaxis(mask, axis, 0).reshape(n, -1)
+        whole = np.flatnonzero(lines.all(axis=1))
+        if mask.ndim > 1 and n > 1 and 0 < len(whole) < n and len(whole) == np.count_nonzero(lines.any(axis=1)):
+            name = word if mask.ndim == 2 else f"index of axis {axis}"
+            if len(whole) == 1:
+                return f"in the last {name}" if whole[0] == n - 1 else f"in {name} {whole[0]}"
+            return f"in {name}s {', '.join(map(str, whole[:4]))}{' ...' if len(whole) > 4 else ''}"
+    if mask.ndim == 2 and mask.shape[0] == mask.shape[1]:
+        eye = np.eye(len(mask), dtype=bool)
+        for part, name in ((eye, "on the diagonal"), (~eye, "off the diagonal")):
+            if np.array_equal(mask, part):
+                return name
+    found = [str(list(map(int, index))) for index in np.argwhere(mask)]
+    return f"at {', '.join(found[:3])}" + (f" and {len(found) - 3} more" if len(found) > 3 else "")
+
+
+# ---- what concerns the function that computed the gradient ---------------------------------------------------------
+
+
+def called(case: Case, point: Arrays) -> Arrays:
+    """The claimed gradient at a point, computed on copies of its inputs."""
+    assert case.claim is not None
+    return list(case.claim(*[np.array(x) if isinstance(x, np.ndarray) else x for x in point]))
+
+
+def copies(arrays: Arrays) -> Arrays:
+    return [None if a is None else np.array(a) for a in arrays]
+
+
+def equal(some: Arrays, others: Arrays) -> bool:
+    """Exactly, and nan equals nan."""
+    return all(
+        np.shape(a) == np.shape(b) and np.array_equal(a, b, equal_nan=True)
+        for a, b in zip(some, others, strict=False)
+        if a is not None and b is not None
+    )
+
+
+def changes_its_input(case: Case) -> Finding:
+    """The claimed function writes into the arrays that it is given."""
+    assert case.claim is not None
+    given = [np.array(x) if isinstance(x, np.ndarray) else x for x in case.points[0]]
+    case.claim(*given)
+    pairs = zip(case.names, given, case.points[0], strict=True)
+    changed = [name for name, x, before in pairs if isinstance(x, np.ndarray) and not equal([x], [before])]
+    if not changed:
+        return None
+    return "aliasing", (
+        f"the claimed gradient changes its input {' and '.join(changed)}: an in-place operation (+=, *=, out=, or "
+        "writing into a view) works on the caller's array; work on a copy"
+    )
+
+
+def returns_its_buffer(case: Case) -> Finding:
+    """An earlier result changes when the function is called again."""
+    result = called(case, case.points[0])
+    before = copies(result)
+    called(case, case.points[-1])
+    if equal(result, before):
+        return None
+    return "aliasing", (
+        "a gradient that was returned changes on the next call: each call writes into the same array; return a new one"
+    )
+
+
+def depends_on_the_past(case: Case) -> Finding:
+    """Calls at the same point differ: by chance, by what the calls before have left, or by adding up."""
+    first, last = case.points[0], case.points[-1]
+    copies(called(case, last))
+    one, two, three = (copies(called(case, first)) for _ in range(3))
+    if equal(one, two) and equal(two, three):
+        return None
+    if equal(two, three):
+        return "stale", (
+            "the claimed gradient depends on the call before: a value kept from the forward pass of other inputs is "
+            "used; compute it anew, or save it for each call"
+        )
+    steps = [(np.subtract(b, a), np.subtract(c, b)) for a, b, c in zip(one, two, three, strict=True) if a is not None]
+    if all(close(s, t, 1e-6) for s, t in steps):
+        return "stale", (
+            "the claimed gradient grows with each call: it is added to that of the calls before; set it to zero first"
+        )
+    return "random", "two calls at the same inputs give different gradients: it depends on random numbers"
+
+
+def is_of_another_point(case: Case) -> Finding:
+    """At each point the right gradient of the point before, or of the first point of all."""
+    wrong = [s for s in suspects(case) if s.fitting and s.is_wrong]
+    n = len(case.points)
+    if n < 2 or not wrong:
+        return None
+    if all(close(s.claimed[k], s.right[k - 1], s.tolerance) for s in wrong for k in range(1, n)):
+        return "stale", "each gradient is that of the call before: a saved value is read before it is renewed"
+    same = all(close(s.claimed[k], s.claimed[0], s.tolerance) for s in wrong for k in range(1, n))
+    if same and all(close(s.claimed[0], s.right[0], s.tolerance) for s in wrong):
+        return "stale", "every call gives the gradient of the first call: a saved value is never renewed"
+    return None
+
+
+GENERAL: list[Callable[[Case], Finding]] = [changes_its_input, returns_its_buffer, depends_on_the_past]
+
+
+# ---- hypotheses on one input, from the simplest --------------------------------------------------------------------
+
+
+def not_finite(s: Suspect) -> Finding:
+    if all(np.isfinite(c).all() for c in s.claimed) or not s.fitting:
+        return None
+    if not any(np.isfinite(c).any() for c in s.claimed):
+        return "nan", f"{s.d} is not finite anywhere: look for a division by zero, a log of 0 or an overflow of exp"
+    where = condition(s, [~np.isfinite(c) for c in s.claimed])
+    if where:
+        return "branch", f"{s.d} is not finite where {where}: a division by zero, a log of 0 or an overflow of exp"
+    return "nan", f"{s.d} is not finite in some entries: a division by zero, a log of 0 or an overflow of exp"
+
+
+def all_zero(s: Suspect) -> Finding:
+    if any(c.any() for c in s.claimed) or not s.fitting:
+        return None
+    return "zero", f"{s.d} is zero everywhere: no gradient was written for {s.name}, or what was computed is lost"
+
+
+def off_by_a_factor(s: Suspect) -> Finding:
+    k = s.factor(s.right)
+    if k is None:
+        return None
+    if abs(k + 1) < 1e-8:
+        return "sign", f"{s.d} has the wrong sign everywhere: negate it (as in d/db (a - b)^2 = -2 (a - b))"
+    words, advice = factor_in_words(s.case, k, s.tolerance)
+    if abs(k - 1) < 1e-2 and advice.startswith("multiply"):
+        return "precision", f"{s.d} is {k:.8g} times the right gradient everywhere: a constant that was rounded?"
+    also = f", and the sign is wrong: {advice}" if k < 0 else f": {advice}"
+    return "factor", f"{s.d} is {words} the right gradient everywhere{also}"
+
+
+def rearrangements(shape: tuple[int, ...]) -> Iterator[tuple[str, str, Callable]]:
+    """Ways to put the same numbers in another order and the same shape."""
+    ndim = len(shape)
+    for i, j in itertools.combinations(range(ndim), 2):
+        if shape[i] == shape[j]:
+            what = "transposed" if ndim == 2 else f"transposed in axes {i} and {j}"
+            yield "transposed", what, lambda r, i=i, j=j: np.swapaxes(r, i, j)
+    if ndim > 2:
+        yield "transposed", "transposed (all axes reversed)", lambda r: r.T
+    for i in range(ndim):
+        yield "permuted", f"in reverse order along axis {i}", lambda r, i=i: np.flip(r, i)
+    if ndim > 1:
+        yield "permuted", "in reverse order along all axes", np.flip
+        yield "transposed", (
+            "read in the other order of elements (a reshape where a transpose is meant)"
+        ), lambda r: r.T.reshape(r.shape)
+        yield "transposed", (
+            "read in the other order of elements (a reshape where a transpose is meant)"
+        ), lambda r: r.reshape(r.T.shape).T
+    for i, step in itertools.product(range(ndim), (1, -1)):
+        yield "permuted", f"shifted by one along axis {i}", lambda r, i=i, step=step: np.roll(r, step, i)
+
+
+def rearranged(s: Suspect) -> Finding:
+    if not s.fitting:
+        return None
+    found = []
+    for kind, what, way in rearrangements(s.shape):
+        candidate = s.each(way)
+        if candidate[0].shape != s.shape or s.same(candidate, s.right):
+            continue
+        k = s.factor(candidate)
+        if k is not None and abs(k - 1) < 1e-8:
+            return kind, f"{s.d} is the right gradient {what}"
+        if k is not None:
+            words, advice = ("minus", "") if abs(k + 1) < 1e-8 else factor_in_words(s.case, k, s.tolerance)
+            found.append((kind, f"{s.d} is {words} the right gradient, {what}" + (f": {advice}" if advice else "")))
+    return found[0] if found else None
+
+
+def misshapen(s: Suspect) -> Finding:
+    """The right numbers, or what they are the sum of, in another shape."""
+    if s.fitting:
+        return None
+    shape = s.claimed[0].shape
+    for what, candidate in reductions(s):
+        k = constant_factor(candidate, s.right, s.tolerance)
+        if k is None and s.same(candidate, s.right):
+            k = 1.0
+        if k is None:
+            continue
+        kind, text = what
+        if abs(k - 1) < 1e-8:
+            return kind, text
+        words, advice = ("minus", "the sign") if abs(k + 1) < 1e-8 else factor_in_words(s.case, k, s.tolerance)
+        return kind, f"{text}; and even then it is {words} the right gradient: {advice}"
+    for axes in subsets(len(s.shape)):
+        for keep in (False, True):
+            if s.fits([r.sum(axis=axes, keepdims=keep) for r in s.right]):
+                over = axes_in_words(axes)
+                return "axis", f"{s.d} is the right gradient summed over {over}, and nothing is to be summed there"
+    return "shape", f"{s.d} has the shape {shape}, and {s.name} has {s.shape}: the gradient needs that shape"
+
+
+def subsets(ndim: int) -> Iterator[tuple[int, ...]]:
+    for n in range(1, ndim + 1):
+        yield from itertools.combinations(range(ndim), n)
+
+
+def axes_in_words(axes: tuple[int, ...]) -> str:
+    return f"axis {axes[0]}" if len(axes) == 1 else f"axes {', '.join(map(str, axes))}"
+
+
+def reductions(s: Suspect) -> Iterator[tuple[tuple[str, str], Arrays]]:
+    """What could be made of a claimed gradient of the wrong shape, and the sentence if that is right."""
+    shape = s.claimed[0].shape
+    if any(c.shape != shape for c in s.claimed):
+        return
+    size, ndim = math.prod(s.shape), len(shape)
+    if math.prod(shape) == size:
+        text = f"{s.d} has the right values in the shape {shape}, and {s.name} has {s.shape}: reshape it"
+        yield ("shape", text), [c.reshape(s.shape) for c in s.claimed]
+    for axes in itertools.permutations(range(ndim)) if ndim < 5 else ():
+        if tuple(shape[i] for i in axes) == s.shape and axes != tuple(range(ndim)):
+            text = f"{s.d} is transposed: it has the shape {shape}, and {s.name} has {s.shape}"
+            yield ("transposed", text), [c.transpose(axes) for c in s.claimed]
+    for axes in subsets(ndim):
+        for keep in (False, True):
+            reduced = [c.sum(axis=axes, keepdims=keep) for c in s.claimed]
+            if reduced[0].shape == s.shape:
+                kept = ", keepdims=True" if keep else ""
+                sum_over = axes[0] if len(axes) == 1 else axes
+                where = axes_in_words(axes) + (" (the batch)" if axes == (0,) else "")
+                text = (
+                    f"{s.d} is the right gradient before the sum over {where}, along which {s.name} was broadcast: "
+                    f"{s.d}.sum(axis={sum_over}{kept})"
+                )
+                yield ("broadcast", text), reduced
+                text = f"{s.d} has the shape {shape}, and {s.name} has {s.shape}: the same gradient, repeated"
+                yield ("broadcast", text), [c.mean(axis=axes, keepdims=keep) for c in s.claimed]
+    try:
+        text = f"{s.d} has the shape {shape}: it is to be spread over the entries of {s.name}, {s.shape}"
+        yield ("broadcast", text), [np.broadcast_to(c, s.shape) for c in s.claimed]
+    except ValueError:
+        pass
+    if ndim == 2 and shape[0] == shape[1] == size:
+        text = (
+            f"{s.d} of shape {shape} has the right gradient on its diagonal: ({size}, 1) met ({size},), and both were "
+            "broadcast"
+        )
+        yield ("broadcast", text), [np.diagonal(c).reshape(s.shape) for c in s.claimed]
+
+
+def of_another_input(s: Suspect) -> Finding:
+    """The right gradient of another input."""
+    for j, other in enumerate(s.case.names):
+        if j == s.i or any(right[j] is None for right in s.case.right):
+            continue
+        for what, way in ((other, np.asarray), (f"{other}, transposed", np.transpose)):
+            candidate = [way(np.asarray(right[j], float)) for right in s.case.right]
+            k = s.factor(candidate)
+            if s.fits(candidate) or (k is not None and abs(k - 1) < 1e-8):
+                return "other-input", f"{s.d} is the gradient by {what}: were the two exchanged?"
+            if k is not None:
+                words = "minus" if abs(k + 1) < 1e-8 else factor_in_words(s.case, k, s.tolerance)[0]
+                return "other-input", f"{s.d} is {words} the gradient by {what}: were the two exchanged?"
+    return None
+
+
+PENALTIES: list[tuple[str, str, Callable]] = [
+    ("regulariser", "{x}: the gradient of an L2 penalty {half} {x}^2", lambda x: x),
+    ("regulariser", "sign({x}): the gradient of an L1 penalty {k} |{x}|", np.sign),
+    ("offset", "1, the same in every entry", np.ones_like),
+]
+
+
+def lacks_a_penalty(s: Suspect) -> Finding:
+    """The difference is a multiple of x, of its sign, or of 1."""
+    if not s.fitting:
+        return None
+    difference = [c - r for c, r in zip(s.claimed, s.right, strict=True)]
+    scale = min(largest(d) for d in difference) / max(largest(r) for r in s.right)
+    tolerance = min(1e-3, 10 * s.tolerance / min(scale, 1))  # digits cancel in a difference
+    for kind, text, basis in PENALTIES:
+        k = constant_factor(difference, [basis(x) for x in s.x], tolerance)
+        if k is None or s.x[0].size * len(s.x) < 4:
+            continue
+        size = f"{abs(k):.6g}"
+        words = text.format(x=s.name, k=size, half=f"{abs(k) / 2:.6g}")
+        if kind == "offset":
+            return kind, f"{s.d} is off by {k:+.6g} in every entry"
+        verb = "lacks" if k < 0 else "has in excess"
+        return kind, f"{s.d} {verb} {size} {words} {'is forgotten' if k < 0 else 'is counted once too often'}"
+    return None
+
+
+SIMPLE: list[Callable[[Suspect], Finding]] = [
+    all_zero, not_finite, off_by_a_factor, misshapen, rearranged, of_another_input, lacks_a_penalty,
+]  # fmt: skip
+
+
+# ---- hypotheses on one input, tried when no altered rule explains it -----------------------------------------------
+
+FACTORS: list[tuple[str, Callable]] = [  # what gradients are multiplied by
+    ("{v}", lambda v: v),
+    ("(1 - {v})", lambda v: 1 - v),
+    ("{v} (1 - {v})", lambda v: v * (1 - v)),
+    ("(1 - {v}^2)", lambda v: 1 - v * v),
+    ("{v}^2", lambda v: v * v),
+    ("sqrt({v})", lambda v: np.sqrt(v)),
+    ("sign({v})", lambda v: np.sign(v)),
+    ("exp({v})", lambda v: np.exp(v)),
+]
+
+
+def off_by_a_value(s: Suspect) -> Finding:
+    """The right gradient times a value that is known (an input, or a step of the function), or divided by it."""
+    if not s.fitting or len(s.pooled(s.right)) < 4:
+        return None
+    for (name, v), (text, function) in itertools.product(s.values, FACTORS):
+        if np.size(v[0]) and spreads(v[0], s.shape):
+            factors = [function(np.asarray(a, float)) for a in v]
+            term = text.format(v=name)
+            if all(not np.allclose(a, 1) for a in factors):
+                for verb, advice, candidate in (
+                    ("lacks the factor", "multiply", [r / a for r, a in zip(s.right, factors, strict=True)]),
+                    ("has the factor", "divide", [r * a for r, a in zip(s.right, factors, strict=True)]),
+                ):
+                    if (k := s.factor(candidate)) is not None:
+                        words = factor_in_words(s.case, k)[0]
+                        more = "" if abs(k - 1) < 1e-8 else f", and is then {words} the right one"
+                        if advice == "divide":
+                            return "chain", f"{s.d} {verb} {term} in excess: divide by it{more}"
+                        return "chain", f"{s.d} {verb} {term}: {advice} by it{more}"
+    return None
+
+
+def spreads(v: Any, shape: tuple[int, ...]) -> bool:
+    """Whether an array broadcasts to this shape."""
+    try:
+        return np.broadcast_shapes(np.shape(v), shape) == shape
+    except ValueError:
+        return False
+
+
+def only_where(s: Suspect) -> Finding:
+    """Right or wrong by a condition on the input, or on a step of the function."""
+    if not s.fitting:
+        return None
+    wrong = s.wrong_entries()
+    where = condition(s, wrong)
+    if not where:
+        return None
+    kind = "kink" if "=" in where else "branch"
+    c, r = (s.pooled(a)[s.pooled(wrong)] for a in (s.claimed, s.right))
+    how = "it is wrong"
+    if not c.any():
+        how = "it is zero"
+    elif not r.any():
+        how = "it should be zero"
+    elif np.all(near(c, -r, s.tolerance)):
+        how = "it has the wrong sign"
+    elif (k := constant_factor([c], [r], s.tolerance)) is not None:
+        how = f"it is {factor_in_words(s.case, k)[0]} the right one"
+    return kind, f"{s.d} is right except where {where}: there {how}"
+
+
+NICE = (0.0, 1.0, -1.0, 0.5, -0.5, 2.0, -2.0, 3.0, -3.0, 6.0)
+
+
+def condition(s: Suspect, wrong: Arrays) -> str:
+    """A condition in words that holds in just those entries, "" if none is found."""
+    marked = s.pooled(wrong)
+    if marked.all() or not marked.any():
+        return ""
+    for name, v in s.values:
+        if not spreads(v[0], s.shape):
+            continue
+        entries = s.pooled(v).astype(float)
+        inside, outside = entries[marked], entries[~marked]
+        for c in NICE:
+            if np.all(inside == c) and np.all(outside != c):
+                return f"{name} = {c:g}"
+        if min(len(inside), len(outside)) < 3 or len(entries) < 8:
+            continue
+        for text, a, b in ((name, inside, outside), (f"|{name}|", np.abs(inside), np.abs(outside))):
+            for c in NICE:
+                if a.max() <= c <= b.min() and a.max() < b.min():
+                    return f"{text} < {c:g}"
+                if b.max() <= c <= a.min() and b.max() < a.min():
+                    return f"{text} > {c:g}"
+    return ""
+
+
+def in_some_entries(s: Suspect) -> Finding:
+    """The same entries are wrong at every point."""
+    if not s.fitting or len(s.x) < 2:
+        return None
+    mask = np.any(s.wrong_entries(), axis=0)
+    moving = np.std(s.right, axis=0) > 1e-6 * np.max(np.abs(s.right))  # a constant gradient fits too much
+    with np.errstate(all="ignore"):
+        ratios = np.divide(s.claimed, s.right)
+    if np.all(moving | ~mask) and np.all(near(ratios, ratios[0], 10 * s.tolerance) | ~mask):
+        distinct = np.unique(np.round(ratios[0][mask], 7))
+        where = "" if mask.all() else f" {places(mask)}"
+        if len(distinct) == 1:
+            k = float(distinct[0])
+            if k == 0:
+                return "zero", f"{s.d} is zero{where}, and right elsewhere"
+            if k == -1:
+                return "sign", f"{s.d} has the wrong sign{where}, and is right elsewhere"
+            words, advice = factor_in_words(s.case, k, 1e-7)
+            return "factor", f"{s.d} is {words} the right gradient{where}, and right elsewhere: {advice}"
+        if mask.any() and s.x[0].size > 1:
+            text = np.array2string(ratios[0], precision=4, threshold=12)
+            return "factor", f"the entries of {s.d} are off by factors of their own, the same at every point: {text}"
+    if mask.all():
+        return None
+    return "partial", f"{s.d} is wrong {places(mask)}, and right elsewhere"
+
+
+def imprecise(s: Suspect) -> Finding:
+    """Close, and not right."""
+    if not s.fitting:
+        return None
+    error = max(largest(c - r) / largest(r) for c, r in zip(s.claimed, s.right, strict=True))
+    if not error < 1e-3:
+        return None
+    why = "a rounded constant, a small number added for safety, or a step in float32?"
+    if error < 1e-6:
+        why = "a step computed in float32?"
+    return "precision", f"{s.d} is close, and off by {error:.1g} of its size: {why}"
+
+
+PARTICULAR: list[Callable[[Suspect], Finding]] = [only_where, off_by_a_value, imprecise, in_some_entries]
+
+
+# ---- all together --------------------------------------------------------------------------------------------------
+
+
+def suspects(case: Case) -> list[Suspect]:
+    """The inputs for which a gradient was claimed."""
+    n = len(case.names)
+    return [Suspect(case, i) for i in range(n) if all(c[i] is not None for c in (*case.claimed, *case.right))]
+
+
+def first(tests: Any, *arguments: Any) -> Finding:
+    """What the first test finds that finds something."""
+    return next((found for test in tests if (found := test(*arguments)) is not None), None)
+
+
+def diagnose(case: Case) -> list[Diagnosis]:
+    """What is wrong with a gradient: first what concerns all of it, then at most one diagnosis for each input.
+
+    Each is true in all entries at all the points of the case (give several, of generic floats, so that none fits by
+    chance). An empty list says that no hypothesis fits.
+
+    >>> import minigrad as mg
+    >>> from minigrad.verify.diagnose import Case, diagnose
+    >>> points = [[np.array([1.0, 2.0])], [np.array([-3.0, 0.5])]]
+    >>> right = [[2 * x] for x, in points]
+    >>> case = Case(lambda x: (x * x).sum(), ["x"], points, [[-2 * x] for x, in points], right)
+    >>> diagnose(case)[0].kind
+    'sign'
+    """
+    with np.errstate(all="ignore"):
+        found = general(case)
+        if any(d.kind in ("random", "stale") for d in found):
+            return found
+        wrong = [s for s in suspects(case) if s.is_wrong]
+        by_name = {s.name: finding for s in wrong if (finding := first(SIMPLE, s)) is not None}
+        rest = [s for s in wrong if s.name not in by_name]
+        if rest:
+            found_graphs = altered.graphs(case)
+            by_name |= altered.explain(case, found_graphs, rest, factor_in_words)
+            values = altered.values(found_graphs, case)
+            for s in rest:
+                s.values += [(name, v) for name, v in values if name != s.name]
+                if s.name not in by_name and (finding := first(PARTICULAR, s)) is not None:
+                    by_name[s.name] = finding
+        return found + [Diagnosis(*by_name[s.name], s.name) for s in wrong if s.name in by_name]
+
+
+def general(case: Case) -> list[Diagnosis]:
+    """What concerns the function that computed the gradient, whatever the input."""
+    found = is_of_another_point(case)
+    if found is None and case.claim is not None:
+        try:
+            found = first(GENERAL, case)
+        except Exception:  # the user's function refuses a second call, and says so elsewhere
+            found = None
+    return [] if found is None else [Diagnosis(*found)]
