@@ -59,8 +59,9 @@ sign = elementwise("sign", np.sign,
 
 def _power_by_base(g, y, x, b):
     if type(b) in (int, float):  # the usual case, spared the arrays
-        return g * (b * x ** (b - 1)) if b else 0 * g * x
-    return g * (b * x ** np.where(b == 0, 1, b - 1))  # x**0 is flat, at x = 0 too
+        return g * (b * x ** (b - 1)) if b else 0 * g
+    flat = (x == 0) & (b == 0)  # x**0 is flat at 0 too, where x**-1 is infinite
+    return g * (b * np.where(flat, 1, x) ** (b - 1))
 
 
 def _power_by_exponent(g, y, x, b):
@@ -190,7 +191,7 @@ NUMPY[np.where] = where
 
 clip_ = elementwise("clip", lambda x, lo, hi: np.minimum(np.maximum(x, lo), hi),
     vjp=(lambda g, y, x, lo, hi: np.where((x >= lo) & (x <= hi), g, 0),
-         lambda g, y, x, lo, hi: np.where((x < lo) & (lo <= hi), g, 0),
+         lambda g, y, x, lo, hi: np.where((x < lo) & (lo < hi), g, 0),
          lambda g, y, x, lo, hi: np.where((x > hi) | (lo > hi), g, 0)),
     sympy="x, lo, hi: Min(Max(x, lo), hi)", domain=[(-3, 3), (-1, -0.5), (0.5, 1)],
     note="at a bound the gradient passes")

@@ -97,14 +97,12 @@ def _product_of_the_others(g, y, x, axis, keepdims):
     """y / x, but exact where x has zeros: the product of what comes before each element and what comes after."""
     if x.ndim == 0:
         return g
-    axes = tuple(range(x.ndim)) if axis is None else (axis,) if isinstance(axis, int | np.integer) else tuple(axis)
-    axes = tuple(i % x.ndim for i in axes)
-    if x.size == 0:
-        return 0 * x
-    moved = moveaxis(x, axes, tuple(range(len(axes))))
-    rows = reshape(moved, (-1, *moved.shape[len(axes) :]))
+    axes = range(x.ndim) if axis is None else (axis,) if isinstance(axis, int | np.integer) else axis
+    first = range(len(axes))
+    moved = moveaxis(x, axes, first)
+    rows = reshape(moved, (count(x, axis), *moved.shape[len(axes) :]))
     others = products_before(rows) * flip(products_before(flip(rows, 0)), 0)
-    return spread(g, x, axis, keepdims) * moveaxis(reshape(others, moved.shape), tuple(range(len(axes))), axes)
+    return spread(g, x, axis, keepdims) * moveaxis(reshape(others, moved.shape), first, axes)
 
 
 def products_before(x):
