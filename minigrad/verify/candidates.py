@@ -50,8 +50,10 @@ class Claim:
         self.claimed = claimed
 
     def __call__(self, problem: Problem, values: Values, directions: Any = ()) -> Values:
-        result = self.claimed(*problem.arguments(copies(values))) if callable(self.claimed) else self.claimed
-        return by_leaf(problem, result)
+        if not callable(self.claimed):
+            return by_leaf(problem, self.claimed)
+        with np.errstate(all="ignore"):
+            return by_leaf(problem, self.claimed(*problem.arguments(copies(values))))
 
     @property
     def name(self) -> str:
@@ -87,7 +89,8 @@ def by_argument(problem: Problem, result: Any) -> dict[int, Any]:
             return dict(zip(positions, result, strict=True))
         if len(result) == len(names) > 1:
             return dict(enumerate(result))
-    if len(positions) == 1:
+    parts = isinstance(result, tuple) and any(np.ndim(as_array(part)) for part in result)
+    if len(positions) == 1 and (not parts or problem.counts[positions[0]] > 1):
         return {positions[0]: result}
     wanted = ", ".join(names[i] for i in positions)
     found = f"{len(result)} parts" if isinstance(result, tuple | list) else f"{type(result).__name__} {result!r:.60}"

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..transforms import results
 from .candidates import Claim, by_leaf, inputs, place
 from .diagnose import Diagnosis
 from .problem import Problem, Values, array_of, copies, grid
@@ -15,16 +16,18 @@ from .reading import samples
 from .report import Counterexample, Entry, Report
 
 
-def examined(given: Problem, one_number: bool) -> Problem:
+def examined(given: Problem, claimed: bool) -> Problem:
     """The problem after a run on numbers, which raises the error that says why it cannot be checked, if it cannot.
+
+    A function with a claimed gradient may return a plain number, from any library; one without returns tensors.
 
     An example made from shapes is exchanged where the function is not finite there.
     """
     what, name = given.what, getattr(given.f, "__name__", "the function").replace("<lambda>", "the function")
     for exchanged in finite_examples(given):
         tensors = exchanged.tensors(exchanged.values)
-        with np.errstate(all="ignore"):
-            outputs = list(map(array_of, exchanged.run(tensors)))
+        returned = exchanged.run(tensors)
+        outputs = list(map(array_of, returned))
         if all(y.dtype.kind != "f" or np.isfinite(y).all() for y in outputs):
             break
     for leaf, before, after in zip(exchanged.leaves, exchanged.values, tensors, strict=True):
@@ -32,6 +35,8 @@ def examined(given: Problem, one_number: bool) -> Problem:
             raise ValueError(f"{what}: {name} changes its input {leaf.name} in place: work on a copy")
     if not outputs:
         raise ValueError(f"{what}: {name} returns nothing to differentiate")
+    if not claimed:
+        results(returned, what)
     for y in outputs:
         if y.dtype.kind != "f":
             raise TypeError(f"{what}: {name} returns {y.dtype}, and a derivative needs real floating point numbers")
@@ -43,7 +48,7 @@ def examined(given: Problem, one_number: bool) -> Problem:
             f"{what}: {name} returns something else at every call: it depends on random numbers, or on what it keeps "
             "from call to call. Draw random numbers once, outside, and pass them in"
         )
-    if one_number and (len(outputs) > 1 or outputs[0].size != 1):
+    if claimed and (len(outputs) > 1 or outputs[0].size != 1):
         shapes = " and ".join(str(y.shape) for y in outputs)
         raise ValueError(f"{what}: {name} returns {shapes}; a gradient is that of one number: reduce it, as by np.sum")
     return exchanged.with_values(exchanged.values)

@@ -20,7 +20,7 @@ from ..names import known
 from ..tensor import Tensor
 from . import numeric
 from .candidates import Backpropagation, Claim
-from .diagnose import Case, diagnose
+from .diagnose import Case, Diagnosis, diagnose
 from .examine import examined, misbehaviour
 from .problem import Problem, Values, problem, smaller
 from .prove import AGREES, REFUTED, UNDECIDED, Judgement, Point, evaluate, judge_all
@@ -32,6 +32,10 @@ METHODS = ("auto", "symbols", "numbers")
 POINTS = 12  # where formulas are compared to 50 digits
 RUNS = 4  # of the functions, on numbers
 # How far a gradient computed in floats may be from the right one, relative to its largest element, by bytes a number.
+SECOND_ORDER = (
+    "The gradient is right, and the gradient of the gradient is not: a rule leaves the graph (by .data, .numpy() or float) "
+    "or takes for constant what depends on the inputs. A rule in operators and ops can be differentiated itself."
+)
 ROUNDING = {2: 2e-2, 4: 2e-5, 8: 1e-9, 16: 1e-9}
 
 
@@ -61,6 +65,9 @@ def gradient(
     report = verified(given, Backpropagation(), method, seconds)
     if order == 2 and report.ok:
         second = verified(given, Backpropagation(order=2), method, seconds)
+        if second.verdict == REFUTED:
+            second.diagnoses.insert(0, Diagnosis("second-order", SECOND_ORDER))
+            hinted(second, SECOND_ORDER)
         for entry in second.entries:
             entry.name += ", second order"
         report.entries += second.entries
@@ -98,7 +105,7 @@ def verified(given: Problem, candidate: Backpropagation | Claim, method: str, se
     known(f"{given.what}: method", method, METHODS)
     if not (isinstance(seconds, int | float) and seconds > 0):
         raise ValueError(f"{given.what}: seconds={seconds!r}; a positive number of seconds is wanted")
-    given = examined(given, one_number=isinstance(candidate, Claim))
+    given = examined(given, claimed=isinstance(candidate, Claim))
     if isinstance(candidate, Claim) and (found := misbehaviour(given, candidate)):
         return found
     reasons: list[str] = []
@@ -320,7 +327,7 @@ def by_numbers(given: Problem, candidate: Any, reasons: list[str], seconds: floa
             report.entries.append(replace(rule, name=f"op {rule.name}"))
     if given_arrays(candidate):
         reasons = [*reasons, "the claim is arrays, so it was looked at in one point"]
-    hinted(report, *(f"By numbers, since {reason}." for reason in reasons))
+    hinted(report, *(f"By numbers, since {reason}." for reason in reasons), f"The numbers are drawn from seed {given.seed}.")
     return diagnosed(report, given, candidate, runs) if runs else report
 
 

@@ -82,10 +82,10 @@ class Problem:
         ]
 
     def run(self, values: Sequence[Any]) -> list[Any]:
-        """What f returns at these values, taken apart."""
+        """What f returns at these values, taken apart; nobody is warned of points outside the domain of f."""
         mode.transforms += 1
         try:
-            with recording():
+            with recording(), np.errstate(all="ignore"):
                 return flatten(self.f(*self.arguments(values)))[0]
         finally:
             mode.transforms -= 1
@@ -106,7 +106,7 @@ class Problem:
         tensors = self.tensors(values)
         outputs = results(self.run(tensors), self.what)
         by = [tensors[i] for i in self.active]
-        with recording():
+        with recording(), np.errstate(all="ignore"):
             y, seed = inner(outputs, self.weights, self.what) if self.weights else (outputs[0], None)
             found = pull(y, seed, by, create_graph=bool(directions))
             if directions:
