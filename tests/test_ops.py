@@ -68,6 +68,38 @@ def test_the_cases_of_every_other_card(name):
         agree(lambda *xs, p=params: CARDS[name](*xs, **p), lambda *xs, p=params: TORCH[name](*xs, **p), arrays, rng)
 
 
+def arguments_of(card, rng, dtype):
+    """What the card itself is checked on, as (arrays, parameters), floats in this dtype."""
+    if card.domain is None:
+        cases = card.cases or [([(2, 3)], {})]
+        for inputs, params in cases:
+            yield [s if isinstance(s, np.ndarray) else rng.standard_normal(s).astype(dtype) for s in inputs], params
+    else:
+        domains = card.domain if isinstance(card.domain, list) else [card.domain]
+        yield [sample(rng, d, (2, 3), bool if d == "bool" else dtype) for d in domains], {}
+    if card.name == "power":
+        yield from (([np.full(2, 0.7, dtype), b], {}) for b in (3, 2.5, 0))
+
+
+@pytest.mark.parametrize("name", sorted(CARDS))
+def test_rules_by_themselves(name):
+    """Their gradient has the input's dtype and, but for broadcasting, its shape; and where g is 0, it is 0.
+
+    The walk sees to that for leaves, so only here a gradient shows that is wider than needed on its way.
+    """
+    card = CARDS[name]
+    for arrays, params in arguments_of(card, np.random.default_rng(0), np.float32):
+        y = card.forward(*arrays, **{**card.defaults, **params})
+        for x, rule in zip(arrays, card.vjp, strict=False):
+            if rule is None or getattr(x, "dtype", None) != np.float32:
+                continue
+            nothing = rule(np.zeros_like(y), y, *arrays, **{**card.defaults, **params})
+            assert nothing.dtype == np.float32
+            np.testing.assert_array_equal(nothing, np.zeros(nothing.shape))
+            if name not in ("linear", "broadcast_to") and max(map(np.ndim, arrays)) <= 2:  # stacks broadcast, too
+                assert nothing.shape == x.shape
+
+
 # ---- reductions ----------------------------------------------------------------------------------------------------
 
 
@@ -631,7 +663,9 @@ KINKS = {
     "sign": (mg.sign, torch.sign, [0.0, 2.0]),
     "relu": (mg.relu, F.relu, [0.0, 1.0]),
     "leaky_relu": (lambda x: mg.leaky_relu(x, 0.3), lambda x: F.leaky_relu(x, 0.3), [0.0, 1.0]),
+    "leaky_relu that falls": (lambda x: mg.leaky_relu(x, -0.3), lambda x: F.leaky_relu(x, -0.3), [-1.0, 1.0]),
     "elu": (lambda x: mg.elu(x, 0.7), lambda x: F.elu(x, 0.7), [0.0, 1.0]),
+    "elu that falls": (lambda x: mg.elu(x, -0.7), lambda x: F.elu(x, -0.7), [-1.0, 1.0]),
     "max": (mg.max, torch.amax, [1.0, 3.0, 3.0, 3.0]),
     "min": (mg.min, torch.amin, [1.0, 3.0, 1.0]),
     "maximum": (lambda x: mg.maximum(x, 1.0), lambda x: torch.maximum(x, torch.tensor(1.0)), [1.0, 0.0, 2.0]),
@@ -646,10 +680,11 @@ KINKS = {
     "norm inf": (lambda x: mg.linalg.norm(x, inf), lambda x: torch.linalg.vector_norm(x, inf), [2.0, -2.0]),
     "prod": (mg.prod, torch.prod, [2.0, 0.0, 3.0]),
     "prod of two zeros": (mg.prod, torch.prod, [2.0, 0.0, 0.0, 3.0]),
-    "x**0": (lambda x: x**0, lambda x: x**0, [0.0, 2.0]),
+    "x**0": (lambda x: x**0, lambda x: x**0, [0.0, 2.0, inf, np.nan]),
     "x**1": (lambda x: x**1, lambda x: x**1, [0.0, 2.0]),
     "x**2": (lambda x: x**2, lambda x: x**2, [0.0, -2.0]),
-    "x**0 by arrays": (lambda x: x ** np.zeros(2), lambda x: x ** torch.zeros(2), [0.0, 2.0]),
+    "x**0 by arrays": (lambda x: x ** np.zeros(3), lambda x: x ** torch.zeros(3), [0.0, 2.0, inf]),
+    "0**[0 1 2]": (lambda x: x ** np.arange(3.0), lambda x: x ** torch.arange(3.0), [0.0, 0.0, 0.0]),
     "0**x": (lambda x: 0.0**x, lambda x: 0.0**x, [0.0, 2.0]),
     "logsumexp of -inf": (
         lambda x: mg.logsumexp(mg.where([True, False], x, -inf)),
@@ -665,13 +700,43 @@ KINKS = {
 
 
 # Where the second derivative is that of the chosen side here, and 0 or nan in torch.
-ONE_SIDED = {"elu", "huber", "clip to one value", "norm", "norm 3", "norm 1/2", "x**0 by arrays", "0**x"}
+ONE_SIDED = {"elu", "huber", "clip to one value", "norm", "norm 3", "norm 1/2", "x**0 by arrays", "0**x", "0**[0 1 2]"}
 
 
 @pytest.mark.parametrize("name", KINKS)
 def test_kinks(name):
     ours, theirs, x = KINKS[name]
     agree(ours, theirs, [np.array(x)], np.random.default_rng(0), second=name not in ONE_SIDED)
+
+
+BOUNDS = [(x, lo, hi) for x in (-1.0, 0.0, 1.0) for lo in (-1.0, 0.0, 1.0) for hi in (-1.0, 0.0, 1.0)]
+
+
+@pytest.mark.parametrize("name", ["clip", "maximum", "minimum"])
+def test_ties(name):
+    """In whatever order the arguments are, and wherever they meet."""
+    arrays = [np.array(column) for column in zip(*BOUNDS, strict=True)][: CARDS[name].arity]
+    agree(CARDS[name], TORCH[name], arrays, np.random.default_rng(0))
+
+
+def test_sign_is_flat_everywhere():
+    x = leaf([-inf, -1.0, 0.0, inf])
+    (gradient,) = gradients(mg.sign(x), np.ones(4), [x])
+    np.testing.assert_array_equal(gradient.data, 0)
+
+
+def test_the_exponent_of_zero():
+    """0**b is inf where b < 0, and falls from there; from b = 0 on it is flat."""
+    with np.errstate(divide="ignore"):
+        agree(lambda b: 0.0**b, lambda b: 0.0**b, [np.array([-1.0, 0.0, 2.0])], np.random.default_rng(0), second=False)
+
+
+def test_the_mixed_derivative_of_a_power_at_exponent_0():
+    """d/db d/dx x**b = x**(b - 1) (1 + b log x), which is 1 / x at b = 0."""
+    x, b = leaf([2.0, 4.0]), leaf([0.0, 0.0])
+    (slope,) = gradients((x**b).sum(), None, [x], create_graph=True)
+    (mixed,) = gradients(slope.sum(), None, [b])
+    np.testing.assert_array_equal(mixed.data, [0.5, 0.25])
 
 
 def test_std_of_a_constant_has_gradient_0():

@@ -126,7 +126,7 @@ def log_softmax(x, axis=-1):
 
 
 def _nll_rule(g, y, log_p, target, reduction):
-    share = g / target.size if reduction == "mean" else g if reduction == "sum" else g[..., None]
+    share = g / target.size if reduction == "mean" else g[..., None]
     return np.where(target[..., None] == np.arange(log_p.shape[-1]), -share, 0)
 
 
