@@ -121,7 +121,7 @@ class leaky_relu_in_the_wrong_branch:
 
 @op("saved", "branch", x=normal(5), seen="pytorch/pytorch#31938")
 class leaky_relu_from_output:
-    """The branch is read off the output, whose sign is the input's as long as the slope is positive; here it is -0.3."""
+    """The branch is read off the output, whose sign is the input's as long as the slope is positive; it is -0.3."""
 
     def f(x):
         return np.where(x > 0, x, -0.3 * x)

@@ -42,25 +42,11 @@ class weight_gradient_transposed:
         return x.T @ g, g @ w
 
 
-@op("broadcast", x=normal(4, 3), b=normal(3), seen="deeplearning4j/nd4j#2424")
+@loss(
+    "broadcast", w=normal(3, 2), b=normal(2), x=normal(4, 3), y=normal(4, 2), seen="deeplearning4j/nd4j#2424"
+)  # fmt: skip
 class bias_not_summed:
-    """The bias was added to every row, and its gradient comes back with a row for each."""
-
-    def f(x, b):
-        return np.tanh(x + b)
-
-    def right(g, y, x, b):
-        dz = g * (1 - y * y)
-        return dz, np.sum(dz, axis=0)
-
-    def wrong(g, y, x, b):
-        dz = g * (1 - y * y)
-        return dz, dz
-
-
-@loss("broadcast", w=normal(3, 2), b=normal(2), x=normal(4, 3), y=normal(4, 2))
-class loss_bias_not_summed:
-    """The same in a loss: db is as large as the batch, and an update would still run, by broadcasting."""
+    """The bias was added to every row, and its gradient comes back with a row for each sample."""
 
     def f(w, b, x, y):
         return np.mean((x @ w + b - y) ** 2)

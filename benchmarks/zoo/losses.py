@@ -129,7 +129,7 @@ class cross_entropy_one_term:
 
 @loss("chain", z=normal(5), target=[1.0, 0.0, 1.0, 1.0, 0.0])
 class cross_entropy_with_logits_twice_sigmoid:
-    """s - t is already the slope by the logit; it is multiplied by s (1 - s) once more, as a squared error would want."""
+    """s - t is already the slope by the logit; it is multiplied by s (1 - s) once more, as for a squared error."""
 
     def f(z, target):
         return np.mean(np.log(1 + np.exp(z)) - target * z)

@@ -146,7 +146,7 @@ class momentum_for_gradient:
 
 @loss("precision", w=normal(3), x=normal(4, 3), y=normal(4))
 class gradient_in_whole_numbers:
-    """The array for the result takes the type of the labels, which were integers: everything behind the point is cut."""
+    """The array for the result takes the type of the labels, which were integers: what is behind the point is cut."""
 
     def f(w, x, y):
         return np.sum((x @ w - y) ** 2)
