@@ -233,6 +233,17 @@ def test_matmul(shapes, rng, layout):
     np.testing.assert_array_equal(mg.matmul(*arrays).data, np.matmul(*arrays))
 
 
+LEFT = [(2,), (3, 2), (4, 3, 2), (5, 1, 3, 2)]
+RIGHT = [(2,), (2, 3), (4, 2, 3), (5, 1, 2, 3)]
+
+
+@pytest.mark.parametrize("a", LEFT, ids=str)
+@pytest.mark.parametrize("b", RIGHT, ids=str)
+def test_matmul_of_vectors_matrices_and_stacks(a, b):
+    rng = np.random.default_rng(0)
+    agree(mg.matmul, torch.matmul, [rng.standard_normal(a), rng.standard_normal(b)], rng)
+
+
 @some
 @given(
     batch=hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3),
