@@ -6,6 +6,7 @@ import argparse
 import itertools
 import json
 import math
+import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Iterable
@@ -72,6 +73,7 @@ Toy networks trained by backpropagation that proves its own gradients.
   minigrad train iris --optimizer sgd --batch-size 1 --lr 0.01      stochastic gradient descent
   minigrad verify                     check the gradient rule of every op against SymPy
   minigrad verify tanh matmul         ... of these two
+  minigrad bench                      list the benchmarks beside other libraries, of speed and of wrong gradients caught
 
 `minigrad train --help` lists the data sets and all options.
 """
@@ -103,6 +105,16 @@ Ends with status 1 where a rule is refuted, or can be neither proved nor refuted
 examples:
   minigrad verify
   minigrad verify softplus
+"""
+
+BENCH = """\
+Run one of the benchmarks, which stand beside other libraries where these are installed; without a name, list them.
+What follows the name is for the benchmark, which knows --help. They are part of the source, not of the package.
+
+examples:
+  minigrad bench
+  minigrad bench verify
+  minigrad bench eager --rounds 3
 """
 
 
@@ -142,6 +154,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_train(commands)
     _add_verify(commands)
+    _add_bench(commands)
     if argv and not argv[0].startswith("-"):  # argparse does not name the nearest
         _refusing(known, "command", argv[0], commands.choices)
     args, surplus = parser.parse_known_args(argv)
@@ -171,6 +184,12 @@ def _add_train(commands: Any) -> None:
 def _add_verify(commands: Any) -> None:
     parser = _add_command(commands, "verify", verify, "check gradient rules against SymPy", VERIFY)
     parser.add_argument("ops", metavar="OP", nargs="*", default=["all"], help="names of ops, or all (the default)")
+
+
+def _add_bench(commands: Any) -> None:
+    parser = _add_command(commands, "bench", bench, "run a benchmark", BENCH)
+    parser.add_argument("name", metavar="NAME", nargs="?", help="the benchmark")
+    parser.add_argument("arguments", metavar="...", nargs=argparse.REMAINDER, help="for the benchmark")
 
 
 def _add_command(commands: Any, name: str, run: Callable[..., int], summary: str, description: str) -> Any:
@@ -235,6 +254,29 @@ def verify(args: argparse.Namespace) -> int:
     report = _refusing(mg.verify.rules, names)
     print(report)
     return 0 if report.ok else 1
+
+
+# bench
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+
+
+def bench(args: argparse.Namespace) -> int:
+    """Run a benchmark in a process of its own, and return its status; or list them, each by its first line."""
+    found = {file.stem: file for file in sorted(BENCHMARKS.glob("*.py"))}
+    if not found:
+        raise Refused(
+            f"no benchmarks in {BENCHMARKS}: they come with the source, not with an installed package; in a checkout, "
+            "pip install --editable . makes them known"
+        )
+    if args.name is None:
+        width = max(map(len, found))
+        for name, file in found.items():
+            lines = file.read_text(encoding="utf-8").split('"""')
+            print(f"{name.ljust(width)}  {lines[1].splitlines()[0] if len(lines) > 1 else ''}")
+        return 0
+    file = found[_refusing(known, "benchmark", args.name, found)]
+    return subprocess.call([sys.executable, str(file), *args.arguments])
 
 
 # train

@@ -332,7 +332,7 @@ def _rule_in_callback(library: Any, rule: Callable) -> Callable:
 
 CHECKERS: dict[str, Callable[[Specimen, str], Outcome]] = {
     "minigrad": minigrad,
-    "minigrad, numbers": minigrad_numbers,
+    "numbers": minigrad_numbers,
     "torch": torch,
     "autograd": autograd,
     "jax": jax,
