@@ -33,8 +33,8 @@ POINTS = 12  # where formulas are compared to 50 digits
 RUNS = 4  # of the functions, on numbers
 # How far a gradient computed in floats may be from the right one, relative to its largest element, by bytes a number.
 SECOND_ORDER = (
-    "The gradient is right, and the gradient of the gradient is not: a rule leaves the graph (by .data, .numpy() or float) "
-    "or takes for constant what depends on the inputs. A rule in operators and ops can be differentiated itself."
+    "The gradient is right, and the gradient of the gradient is not: a rule leaves the graph (by .data, .numpy() or "
+    "float) or takes for constant what depends on the inputs. Rules in operators and ops can be differentiated again."
 )
 ROUNDING = {2: 2e-2, 4: 2e-5, 8: 1e-9, 16: 1e-9}
 
@@ -274,6 +274,7 @@ def run_at(given: Problem, candidate: Any, reading: Reading, at: Point) -> Run |
 
 def nearly_equal(reading: Reading, leaf: int, index: tuple[int, ...], at: Point) -> bool:
     """Whether two elements differ by so little that floats do not show it."""
+    assert reading.found is not None
     ours, right = evaluate([reading.found[leaf][index], reading.theirs[leaf][index]], at)
     return bool(abs(ours - right) <= ROUNDING[8] * (1 + abs(right)))
 
@@ -319,15 +320,17 @@ def by_numbers(given: Problem, candidate: Any, reasons: list[str], seconds: floa
     runs: list[Run] = []
     if looked_at is not candidate:
         runs = compared(given, candidate)
-        found = {i: compared_entry(given, candidate, runs, i, ours) for i, ours in found.items()}
-    report = Report([entry for entry in found.values() if entry], columns=columns(candidate))
+        claimed = [i for i in found if runs and runs[0].found[i] is not None]
+        found = {i: compared_entry(given, candidate, runs, i, found[i]) for i in claimed}
+    report = Report(list(found.values()), columns=columns(candidate))
     if traced:
         ops = {t._op.name: t._op for y in outputs for t in below(y) if t._op is not None}
         for rule in rules(list(ops.values())).entries:
             report.entries.append(replace(rule, name=f"op {rule.name}"))
     if given_arrays(candidate):
         reasons = [*reasons, "the claim is arrays, so it was looked at in one point"]
-    hinted(report, *(f"By numbers, since {reason}." for reason in reasons), f"The numbers are drawn from seed {given.seed}.")
+    hinted(report, *(f"By numbers, since {reason}." for reason in reasons))
+    hinted(report, f"The numbers are drawn from seed {given.seed}.")
     return diagnosed(report, given, candidate, runs) if runs else report
 
 
@@ -362,10 +365,8 @@ def numeric_entry(given: Problem, candidate: Any, leaf: int, result: numeric.Num
     return new
 
 
-def compared_entry(given: Problem, candidate: Any, runs: list[Run], leaf: int, ours: Entry) -> Entry | None:
+def compared_entry(given: Problem, candidate: Any, runs: list[Run], leaf: int, ours: Entry) -> Entry:
     """The verdict on a claim beside our own gradient, on which `ours` is the verdict."""
-    if not runs or runs[0].found[leaf] is None:
-        return None
     wrong = decidedly_wrong(runs, leaf)
     if ours.verdict != AGREES:
         return replace(ours, verdict=UNDECIDED, counterexample=None, note=f"our own gradient is {ours.verdict} there")
