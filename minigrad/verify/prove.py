@@ -1,80 +1,204 @@
-"""Is a SymPy expression zero? Shown cell by cell, where choices like Max and Piecewise cut space into cells.
+"""Are two formulas equal? Compared to 50 digits at random points, then proved, cell by cell, by algebra.
 
-A choice is settled by a point: in the cell around the point each Max is one of its arguments, each Piecewise one of
-its branches, and what is left is a smooth formula, which simplifies to zero or does not. Kinks lie between cells.
+One clear difference refutes. What does not simplify, or not in time, agrees: a limit is never an error found.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+import mpmath
 import sympy
 
+from .cells import DIGITS, GUARD, Point, Tape, TooLarge, evaluate, finite, settle
+from .limits import OutOfTime, time_limit
+from .zero import is_zero, vanishes
+
+__all__ = ["AGREES", "PROVED", "REFUTED", "UNDECIDED", "Judgement", "OutOfTime", "Point", "TooLarge", "evaluate",
+           "is_zero", "judge", "judge_all", "settle", "time_limit"]  # fmt: skip
+
 PROVED, AGREES, REFUTED, UNDECIDED = "proved", "agrees", "refuted", "undecided"
-DIGITS = 50
-Point = dict[sympy.Symbol, sympy.Rational]
+DRAWS = 200  # points that are drawn in search of some in the domain
+MOST_CELLS = 32  # of one pair that are proved
+Sampler = Callable[[random.Random], Point]
 
 
-def settle(expr: sympy.Basic, at: Point) -> sympy.Basic:
-    """`expr` without choices: the formula that holds in the cell around the point."""
-    if not expr.args:
-        return expr
-    if isinstance(expr, sympy.Piecewise):
-        for branch, condition in expr.args:
-            if holds(condition, at):
-                return settle(branch, at)
-        return sympy.nan
-    if isinstance(expr, sympy.Max | sympy.Min):
-        best = max if isinstance(expr, sympy.Max) else min
-        return settle(best(expr.args, key=lambda a: value(a, at)), at)
-    if isinstance(expr, sympy.Abs | sympy.sign | sympy.Heaviside):
-        side = sympy.sign(value(expr.args[0], at))
-        if isinstance(expr, sympy.Abs):
-            return side * settle(expr.args[0], at)
-        return side if isinstance(expr, sympy.sign) else sympy.Heaviside(side)
-    if isinstance(expr, sympy.DiracDelta):
-        return sympy.S.Zero
-    return expr.func(*[settle(a, at) for a in expr.args])
+@dataclass
+class Judgement:
+    """The verdict on a pair of formulas, the point that refutes it where one does, and why it is no better."""
 
-
-def holds(condition: Any, at: Point) -> bool:
-    """Whether a relation, or a combination of relations, is true at the point."""
-    return bool(condition.xreplace(at))
-
-
-def value(expr: sympy.Expr, at: Point) -> sympy.Expr:
-    """The value at the point, to 50 digits (0 where these are all lost to cancellation)."""
-    return expr.xreplace(at).evalf(DIGITS, chop=sympy.Float(10) ** -(DIGITS - 10))
-
-
-def is_zero(expr: sympy.Expr) -> bool:
-    """Whether a smooth formula simplifies to zero, the cheap ways first."""
-    ways: Iterable[Callable] = (
-        sympy.expand, sympy.cancel, lambda e: sympy.cancel(sympy.expand(e.rewrite(sympy.exp))), sympy.simplify,
-    )  # fmt: skip
-    return expr == 0 or any(way(expr) == 0 for way in ways)
+    verdict: str
+    at: Point | None = None
+    reason: str = ""
 
 
 def judge(
-    ours: sympy.Expr, theirs: sympy.Expr, sample: Callable[[random.Random], Point], points: int = 12
-) -> tuple[str, Point | None]:
-    """The verdict on `ours` = `theirs` over a domain, and the point that refutes it where one does.
+    ours: sympy.Expr, theirs: sympy.Expr, sample: Sampler, points: int = 12, seconds: float = 20.0, domain: Any = ()
+) -> Judgement:
+    """The verdict on `ours` = `theirs`: `judge_all` for one pair.
 
-    `sample` draws a point of the domain. All points are compared to 50 digits; then each cell that they met is proved.
+    >>> import sympy
+    >>> from minigrad.verify.prove import judge
+    >>> x = sympy.Symbol("x", real=True)
+    >>> def sample(rng):
+    ...     return {x: sympy.Rational(2 * rng.randrange(-200, 200) + 1, 128)}
+    >>> judge(1 - sympy.tanh(x) ** 2, 1 / sympy.cosh(x) ** 2, sample).verdict
+    'proved'
+    >>> judge(abs(x), x, sample).verdict
+    'refuted'
     """
-    difference = ours - theirs
-    if difference == 0:
-        return PROVED, None
+    return judge_all([(ours, theirs)], sample, points, seconds, domain)[0]
+
+
+def judge_all(
+    pairs: Sequence[tuple[Any, Any]], sample: Sampler, points: int = 12, seconds: float = 20.0, domain: Any = ()
+) -> list[Judgement]:
+    """The verdicts on pairs (ours, theirs) of formulas, all at the same points and within one limit of time.
+
+    `sample` draws a point from a random.Random. `domain` are formulas that must be real and finite at a point for it to
+    count, or a predicate of points; if it is given, ours is refuted where it alone is not real and finite. Points
+    on a kink, where a difference may be a convention, do not count.
+    """
+    cases = [Case(sympy.sympify(ours), sympy.sympify(theirs)) for ours, theirs in pairs]
+    end = time.monotonic() + seconds
+    late = ""
+    try:
+        with time_limit(0.6 * seconds):
+            compare(cases, sample, points, domain)
+    except OutOfTime:
+        late = f"there were no values within {0.6 * seconds:g} s"
+    except TooLarge as error:
+        late = f"the formulas are too large: {error}"
+    except RecursionError:
+        late = "the formulas are nested too deeply"
+    for case in cases:
+        if not case.compared and not case.identical and case.refuted is None:
+            case.reason = late or f"among {DRAWS} points, none where both sides are real and finite, off the kinks"
+    for way in (vanishes, simplifies):
+        prove(cases, way, end, seconds)
+    return [case.judgement() for case in cases]
+
+
+@dataclass
+class Case:
+    """A pair of formulas, and what is known of it."""
+
+    ours: sympy.Expr
+    theirs: sympy.Expr
+    compared: int = 0  # points where the two were equal
+    cells: dict[sympy.Expr, bool] = field(default_factory=dict)  # differences, settled, and whether they are proved zero
+    refuted: Point | None = None
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        self.identical = self.ours == self.theirs and not self.ours.has(sympy.nan, sympy.zoo)
+
+    @property
+    def proved(self) -> bool:
+        return self.identical or 0 < len(self.cells) <= MOST_CELLS and all(self.cells.values())
+
+    def judgement(self) -> Judgement:
+        if self.refuted is not None:
+            return Judgement(REFUTED, self.refuted, self.reason)
+        if self.proved:
+            return Judgement(PROVED)
+        if not self.compared:
+            return Judgement(UNDECIDED, None, self.reason)
+        done = sum(self.cells.values())
+        some = f"; it was in {done} of the {len(self.cells)} cells met" if done else ""
+        why = self.reason or ("all points lie on a kink" if not self.cells else "the difference was not simplified to zero")
+        return Judgement(AGREES, None, f"equal to {DIGITS} digits at {self.compared} points, and {why}{some}")
+
+
+# ---- by numbers ----------------------------------------------------------------------------------------------------
+
+
+def compare(cases: list[Case], sample: Sampler, points: int, domain: Any) -> None:
+    """Compare the pairs at random points of the domain, and note the cells that these lie in."""
+    cases = [case for case in cases if not case.identical]
+    formulas = () if callable(domain) else tuple(map(sympy.sympify, domain))
+    tape = Tape([*formulas, *(side for case in cases for side in (case.ours, case.theirs))])
     rng = random.Random(0)
-    cells = set()
-    for _ in range(points):
+    for _ in range(DRAWS):
+        wanted = (3 if tape.choices else 1) * points  # more where there are cells to be met
+        if all(case.refuted is not None or case.compared >= wanted for case in cases):
+            return
         at = sample(rng)
-        a, b = value(ours, at), value(theirs, at)
-        if not (a.is_finite and b.is_finite):
-            return UNDECIDED, at
-        if abs(a - b) > sympy.Float(10) ** -(DIGITS - 20) * (1 + abs(b)):
-            return REFUTED, at
-        cells.add(settle(difference, at))
-    return (PROVED if all(map(is_zero, cells)) else AGREES), None
+        if callable(domain) and not domain(at):
+            continue
+        values = tape.run(at)
+        if any(mpmath.isnan(finite(values[i])) for i in tape.roots[: len(formulas)]):
+            continue
+        compare_at(at, cases, tape, values, len(formulas), strict=bool(domain))
+
+
+def compare_at(at: Point, cases: list[Case], tape: Tape, values: list[Any], skip: int, strict: bool) -> None:
+    """Compare the pairs at one point, whose values are known."""
+    smooth, kinks = tape.settle(values)
+    closer: dict[int, list[Any]] = {}
+
+    def differ(i: int, j: int) -> bool:
+        """Whether two values differ in earnest: a difference that shrinks when digits are added is one of rounding."""
+        found = abs(values[i] - values[j])
+        if found <= mpmath.mpf(10) ** (5 - DIGITS) * (abs(values[i]) + abs(values[j])):
+            return False
+        for digits in (3 * (DIGITS + GUARD), 9 * (DIGITS + GUARD)):
+            fine = closer[digits] = closer.get(digits) or tape.run(at, digits)
+            before, found = found, abs(finite(fine[i]) - finite(fine[j]))
+            if found > before / 2:
+                return True
+        return False
+
+    for k, case in enumerate(cases):
+        ours, theirs = skip + 2 * k, skip + 2 * k + 1
+        i, j = tape.roots[ours], tape.roots[theirs]
+        if case.refuted is not None or values[i] is None or mpmath.isnan(finite(values[j])):
+            continue
+        kink = kinks[ours] or kinks[theirs]
+        if mpmath.isnan(finite(values[i])):
+            if strict and not kink:
+                case.refuted, case.reason = at, "it has no finite real value where the function has one"
+        elif differ(i, j):
+            case.refuted = None if kink else at
+        else:
+            case.compared += 1
+            if not kink:
+                case.cells.setdefault(smooth[ours] - smooth[theirs], False)
+
+
+# ---- by algebra ----------------------------------------------------------------------------------------------------
+
+
+def prove(cases: list[Case], way: Callable[[sympy.Expr], bool], end: float, seconds: float) -> None:
+    """Try to show that the differences are zero, the short ones first, each with its share of the time that is left."""
+    todo = [case for case in cases if case.refuted is None and case.cells and not case.proved]
+    for n, case in enumerate(sorted(todo, key=lambda case: max(map(size, case.cells)))):
+        try:
+            with time_limit(max(0.0, end - time.monotonic()) / (len(todo) - n) ** 0.5):
+                for cell in [cell for cell, done in case.cells.items() if not done][:MOST_CELLS]:
+                    case.cells[cell] = holds(way, cell)
+                    if not case.cells[cell]:
+                        break
+        except OutOfTime:
+            case.reason = f"the difference was not simplified within the limit of {seconds:g} s"
+
+
+def holds(way: Callable[[sympy.Expr], bool], expr: sympy.Expr) -> bool:
+    """Whether a way shows that an expression is zero; whatever SymPy raises is no answer."""
+    try:
+        return expr == 0 or way(expr)
+    except Exception:
+        return False
+
+
+def simplifies(expr: sympy.Expr) -> bool:
+    return bool(sympy.simplify(expr) == 0)
+
+
+def size(expr: sympy.Expr) -> int:
+    """About how large an expression is: its distinct parts."""
+    return len(Tape([expr]).steps)

@@ -17,7 +17,7 @@ from ..names import known
 from ..ops.card import CARDS, Op
 from ..symbolic import symbolic_array
 from ..tensor import Tensor
-from .prove import Point, judge
+from .prove import Point, judge_all
 from .report import WORST_FIRST, Entry, Report
 
 
@@ -84,7 +84,8 @@ def check(card: Op, shapes: list, params: dict[str, Any]) -> Entry:
             pairs = zip(x._data.ravel().tolist(), ours.ravel().tolist(), strict=True)
             compared += [(sympy.sympify(a), sympy.diff(total, s)) for s, a in pairs]
     sample = sampler(card, inputs, g)
-    verdicts = [(*judge(ours, theirs, sample), ours, theirs) for ours, theirs in compared]
+    judged = judge_all(compared, sample)
+    verdicts = [(j.verdict, j.at, *pair) for j, pair in zip(judged, compared, strict=True)]
     # The one shown is the worst, and among equals one that is not zero.
     verdict, at, ours, theirs = min(verdicts, key=lambda v: (WORST_FIRST.index(v[0]), v[2] == v[3] == 0))
     first = y._data.ravel().tolist()[0] if y.size else ""
