@@ -325,7 +325,7 @@ def by_numbers(given: Problem, candidate: Any, reasons: list[str], seconds: floa
     report = Report(list(found.values()), columns=columns(candidate))
     if traced:
         ops = {t._op.name: t._op for y in outputs for t in below(y) if t._op is not None}
-        for rule in rules(list(ops.values())).entries:
+        for rule in rules(list(ops.values()), order=1, numbers=False).entries:
             report.entries.append(replace(rule, name=f"op {rule.name}"))
     if given_arrays(candidate):
         reasons = [*reasons, "the claim is arrays, so it was looked at in one point"]

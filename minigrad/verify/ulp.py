@@ -22,7 +22,6 @@ from ..tensor import Tensor
 
 DTYPES = (np.dtype("float64"), np.dtype("float32"))
 OTHER = 1e4  # more than so many ulp (of the largest value) at usual inputs is no rounding: it is another function
-NAMES = {1: ["x"], 2: ["a", "b"], 3: ["c", "a", "b"]}
 
 # Where functions change their ways: the ends of the floats, where exp overflows, where 1 + x is 1, and round numbers.
 MAGNITUDES = (
@@ -60,6 +59,25 @@ class Leg:
             self.faults.append(place)
         elif error > self.worst:
             self.worst, self.place = error, place
+
+    def joined(self, others: Iterable[Leg]) -> Leg:
+        """The worst of several."""
+        for leg in others:
+            self.usual = max(self.usual, leg.usual)
+            self.faults += leg.faults
+            self.other = self.other or leg.other
+            if leg.worst > self.worst:
+                self.worst, self.place = leg.worst, leg.place
+        return self
+
+    def __str__(self) -> str:
+        return f"{_figure(self.usual)} / {_figure(math.inf if self.faults else self.worst)}"
+
+
+def _figure(error: float) -> str:
+    if math.isinf(error):
+        return "none"
+    return f"{error:.1f}" if error < 99.95 else f"{error:.0e}".replace("e+0", "e").replace("e+", "e")
 
 
 # ---- truth ---------------------------------------------------------------------------------------------------------
@@ -131,23 +149,23 @@ def ulps(ours: float, true: Any, dtype: np.dtype, scale: Any = 0) -> float:
 def elementwise_legs(card: Op, n: int = 100, seed: int = 0) -> list[Leg]:
     """The value and the gradient of an elementwise op beside its formula, for both dtypes together.
 
-    The gradient is not measured at kinks, where there is none, and where the value is not a real number.
+    The gradient is not measured where there may be none: at kinks (and where inputs are equal, which may be one), and
+    where the value is not a real number.
     """
     value, slopes = formulas(card)
     legs = [Leg("value"), Leg("gradient")]
     for dtype in DTYPES:
         rng = np.random.default_rng(seed)
         rows, usual = samples(card, dtype, rng, n)
-        places = [place(NAMES[card.arity or 1], row, dtype) for row in rows]
+        places = [place(input_names(card, rows.shape[1]), row, dtype) for row in rows]
         truth = [true_values(value, row, dtype)[0] for row in rows.tolist()]
-        smooth = [
-            t is not None and not (card.arity == 1 and x[0] in card.kinks) for t, x in zip(truth, rows, strict=True)
-        ]
+        kink = [x[0] in card.kinks if len(x) == 1 else len(set(x)) < len(x) for x in rows.tolist()]
+        smooth = [t is not None and not k for t, k in zip(truth, kink, strict=True)]
         steep = [
             [true_values(s, row, dtype)[0] if real else None for row, real in zip(rows.tolist(), smooth, strict=True)]
             for s in slopes
         ]
-        for g in (np.ones(len(rows), dtype), rng.uniform(0.5, 2, len(rows)).astype(dtype)):
+        for g in (np.ones(len(rows), dtype), rng.uniform(1, 2, len(rows)).astype(dtype)):
             y, gradients = run(card, rows, g)
             compare(legs[0], y, truth, dtype, usual, places)
             for gradient, true in zip(gradients, steep, strict=True):
@@ -156,9 +174,17 @@ def elementwise_legs(card: Op, n: int = 100, seed: int = 0) -> list[Leg]:
     return legs
 
 
+def input_names(card: Op, n: int) -> list[str]:
+    """What the inputs of an op are called: as in its formula, or as in a primitive's function."""
+    if isinstance(card.sympy, str) and ":" in card.sympy:
+        return card.sympy.partition(":")[0].replace(" ", "").split(",")[:n]
+    names = list(getattr(card, "names", []))
+    return names if len(names) == n else ["x"] if n == 1 else list("abcdefhijk"[:n])
+
+
 def formulas(card: Op) -> tuple[Callable, list[Callable]]:
     """An elementwise card's formula and its derivative by each input but a condition, as functions."""
-    symbols = [sympy.Symbol(name, real=True) for name in NAMES[card.arity or 1]]
+    symbols = [sympy.Symbol(name, real=True) for name in input_names(card, card.arity or 1)]
     is_condition = [d == "bool" for d in intervals(card)]
     given = [s > 0 if c else s for s, c in zip(symbols, is_condition, strict=True)]
     y = sympy_function(card)(*given, *map(exact, card.defaults.values()))
