@@ -16,7 +16,7 @@ import sympy
 
 from .cells import DIGITS, GUARD, Point, Tape, TooLarge, evaluate, finite, settle
 from .limits import OutOfTime, time_limit
-from .zero import is_zero, vanishes
+from .zero import is_zero, shows, simplifies, vanishes
 
 __all__ = ["AGREES", "PROVED", "REFUTED", "UNDECIDED", "Judgement", "OutOfTime", "Point", "TooLarge", "evaluate",
            "is_zero", "judge", "judge_all", "settle", "time_limit"]  # fmt: skip
@@ -180,23 +180,11 @@ def prove(cases: list[Case], way: Callable[[sympy.Expr], bool], end: float, seco
         try:
             with time_limit(max(0.0, end - time.monotonic()) / (len(todo) - n) ** 0.5):
                 for cell in [cell for cell, done in case.cells.items() if not done][:MOST_CELLS]:
-                    case.cells[cell] = holds(way, cell)
+                    case.cells[cell] = shows(way, cell)
                     if not case.cells[cell]:
                         break
         except OutOfTime:
             case.reason = f"the difference was not simplified within the limit of {seconds:g} s"
-
-
-def holds(way: Callable[[sympy.Expr], bool], expr: sympy.Expr) -> bool:
-    """Whether a way shows that an expression is zero; whatever SymPy raises is no answer."""
-    try:
-        return expr == 0 or way(expr)
-    except Exception:
-        return False
-
-
-def simplifies(expr: sympy.Expr) -> bool:
-    return bool(sympy.simplify(expr) == 0)
 
 
 def size(expr: sympy.Expr) -> int:
