@@ -5,6 +5,12 @@ import numpy as np
 from .specimen import normal, op
 
 
+def shares(x, largest):
+    """Which elements are the largest along the last axis; several that are equal share it."""
+    hit = np.where(x == largest, 1.0, 0.0)
+    return hit / np.sum(hit, axis=-1, keepdims=True)
+
+
 @op("axis", "transposed", x=normal(3, 3))
 class sum_spread_over_the_wrong_axis:
     """The sums of the rows are spread over the columns: NumPy broadcasts a vector along the last axis by itself."""
@@ -69,10 +75,10 @@ class maximum_of_the_other_axis:
         return np.max(x, axis=1)
 
     def right(g, y, x):
-        return np.where(x == y[:, None], g[:, None], 0)
+        return g[:, None] * shares(x, y[:, None])
 
     def wrong(g, y, x):
-        return np.where(x == np.max(x, axis=0), g[:, None], 0)
+        return g[:, None] * shares(x.T, np.max(x, axis=0)[:, None]).T
 
 
 @op("kink", x=[[0.0, 0.0, -1.0, 0.0], [1.0, 0.5, 2.0, 2.0]])
@@ -83,9 +89,7 @@ class max_pool_pays_ties_twice:
         return np.max(x.reshape(2, 2, 2), axis=2)
 
     def right(g, y, x):
-        windows = x.reshape(2, 2, 2)
-        hit = np.where(windows == y[:, :, None], 1.0, 0.0)
-        return (g[:, :, None] * hit / np.sum(hit, axis=2, keepdims=True)).reshape(2, 4)
+        return (g[:, :, None] * shares(x.reshape(2, 2, 2), y[:, :, None])).reshape(2, 4)
 
     def wrong(g, y, x):
         windows = x.reshape(2, 2, 2)
@@ -100,8 +104,7 @@ class max_pool_as_average:
         return np.max(x.reshape(2, 2, 2), axis=2)
 
     def right(g, y, x):
-        windows = x.reshape(2, 2, 2)
-        return np.where(windows == y[:, :, None], g[:, :, None], 0).reshape(2, 4)
+        return (g[:, :, None] * shares(x.reshape(2, 2, 2), y[:, :, None])).reshape(2, 4)
 
     def wrong(g, y, x):
         return (g[:, :, None] * np.ones((2, 2, 2)) / 2).reshape(2, 4)

@@ -93,13 +93,10 @@ class Specimen:
         if not hasattr(made, "forward"):
             return self.code.f, named(made, which)
 
-        def f(*xs: Any) -> Any:
-            return made.forward(*xs)
-
         def rule(g: Any, y: Any, *xs: Any) -> Any:
             return made.backward(g)
 
-        return with_signature(f, self.inputs), rule
+        return named(made.forward, "f"), rule
 
     def use(self, op: Callable) -> Callable:
         """The function of the inputs that is checked: the op itself, or something made of it."""
@@ -111,14 +108,14 @@ class Specimen:
         return with_signature(f, self.inputs)
 
 
-def named(made: Any, name: str) -> Callable:
-    """A function that calls the object."""
+def named(method: Callable, name: str) -> Callable:
+    """A method, or an object that can be called, as a function with a name."""
 
     def call(*args: Any) -> Any:
-        return made(*args)
+        return method(*args)
 
     call.__name__ = name
-    return call
+    return with_signature(call, inspect.signature(method).parameters)
 
 
 def with_signature(f: Callable, names: Any) -> Callable:
