@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -52,8 +53,10 @@ def spread(samples: np.ndarray) -> np.ndarray:
     >>> bool(2e-9 < spread(np.exp(NODES / 1000) + 1e-8 * np.sin(1e6 * NODES)) < 2e-8)
     True
     """
+    samples = samples - samples[0]  # exact, and no digits are lost on what they have in common
     left = samples - FIT @ (FIT.T @ samples)
-    return np.sqrt(np.sum(left**2, axis=0) / (len(NODES) - FIT.shape[1]))
+    size = np.max(np.abs(left), axis=0, initial=np.finfo(float).tiny)  # squares of huge or tiny numbers are lost
+    return size * np.sqrt(np.sum((left / size) ** 2, axis=0) / (len(NODES) - FIT.shape[1]))
 
 
 def number(y: Any) -> tuple[float, float]:
@@ -76,50 +79,41 @@ class Ladder:
     """Values of phi at 0 and at both ends of every usable step, finest first, and the noise in each pair."""
 
     middle: float = math.nan
+    unit: float = 0.0  # of rounding, relative
     steps: list[float] = field(default_factory=list)
     plus: list[float] = field(default_factory=list)
     minus: list[float] = field(default_factory=list)
     noise: list[float] = field(default_factory=list)
 
-    @property
-    def jump(self) -> np.ndarray:
-        """The right slope less the left one, as each step sees it: it shrinks with the step, except at a kink."""
-        return (np.add(self.plus, self.minus) - 2 * self.middle) / self.steps
 
+def loudness(at: Callable[[float], tuple[float, float]], middle: float, unit: float) -> float:
+    """The noise in phi near 0: the largest found on points of several spacings.
 
-class Noise:
-    """The noise in phi near 0 as steps of each size meet it: measured on points closer together than the step."""
-
-    def __init__(self, at: Callable[[float], tuple[float, float]], middle: float, unit: float) -> None:
-        self.floor = unit * abs(middle) / 2
-        self.found: list[tuple[float, float]] = []  # from this step on: noise
-        blind: list[float] = []
-        for spacing in SPACINGS:
-            if spacing == SPACINGS[-1] and len(blind) < len(SPACINGS) - 1:
-                break  # so coarse a look is needed only where the finer ones saw nothing move
-            samples = np.array([middle] + [at(k * spacing)[0] for k in NODES[1:]])
-            if not np.isfinite(samples).all():
-                break
-            if np.ptp(samples) == 0:
-                blind.append(spacing)
-            else:
-                self.found.append((4 * spacing, float(spread(samples))))
-        # Where phi does not see the finest steps (its precision is lower than it looks), these tell nothing.
-        self.finest = self.found[0][0] if self.found else 0.0
-
-    def __call__(self, step: float, size: float) -> float:
-        """The noise in values of about this size at this step."""
-        return max([self.floor, *(noise for start, noise in self.found if start <= step)])
+    What is rounded coarsely somewhere inside shows nothing on points closer than its grid. So a coarse spacing counts
+    for fine steps too: else one input that moves freely would be taken for all, while the others stand still. (The
+    price: what bends within a hundred-thousandth of its input is noise too.) The coarsest look, at which any function
+    may bend, is for those that no finer one sees move.
+    """
+    noise, moved = unit * abs(middle) / 2, False
+    for spacing in SPACINGS:
+        if moved and spacing == SPACINGS[-1]:
+            break
+        samples = np.array([middle] + [at(t * spacing)[0] for t in NODES[1:]])
+        if not np.isfinite(samples).all():
+            break
+        moved = moved or bool(np.ptp(samples) > 0)
+        noise = max(noise, float(spread(samples)))
+    return noise
 
 
 def climb(phi: Phi, shift: float = 1.0, reach: float = 1.0) -> Ladder:
     """Phi on the ladder, its steps multiplied by `shift`, as far up as it is finite, and not beyond `reach`."""
     middle, unit = _at(phi, 0.0)
-    ladder = Ladder(middle)
+    ladder = Ladder(middle, unit)
     if not math.isfinite(middle):
         return ladder
-    noise = Noise(lambda h: _at(phi, h), middle, unit)
-    for step in [h * shift for h in STEPS + LARGE if h * shift >= noise.finest]:
+    noise = loudness(lambda h: _at(phi, h), middle, unit)
+    for step in [h * shift for h in STEPS + LARGE]:
         if step >= shift and (step > reach or not _worth_going_on(ladder)):
             break
         (plus, _), (minus, _) = _at(phi, step), _at(phi, -step)
@@ -130,7 +124,7 @@ def climb(phi: Phi, shift: float = 1.0, reach: float = 1.0) -> Ladder:
         ladder.steps.append(step)
         ladder.plus.append(plus)
         ladder.minus.append(minus)
-        ladder.noise.append(max(noise(step, size) * grown, unit * size / 2))
+        ladder.noise.append(max(noise * grown, unit * size / 2))
     return ladder
 
 
@@ -156,10 +150,14 @@ def _worth_going_on(ladder: Ladder) -> bool:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A derivative, and how far off it may be: infinitely at a kink, where `left` and `right` are the two slopes."""
+    """A derivative, and how far off it may be: infinitely at a kink, where `left` and `right` are the two slopes.
+
+    `noise` is what was found in the function's values.
+    """
 
     value: float
     error: float
+    noise: float = 0.0
     kink: bool = False
     left: float = math.nan
     right: float = math.nan
@@ -185,30 +183,42 @@ def derivative(phi: Phi, shift: float = 1.0, reach: float = 1.0) -> Estimate:
     >>> found.kink, round(found.left, 9), round(found.right, 9)
     (True, 1.0, 3.0)
     """
-    ladder = climb(phi, shift, reach)
-    return _estimate(ladder) if ladder.steps else NOTHING
+    with np.errstate(all="ignore"):
+        ladder = climb(phi, shift, reach)
+        return _estimate(ladder) if ladder.steps else NOTHING
 
 
 def _estimate(ladder: Ladder) -> Estimate:
-    steps = np.array(ladder.steps)
-    values = np.subtract(ladder.plus, ladder.minus) / (2 * steps)
-    widths = NOISE * np.array(ladder.noise) / steps
-    low, high = -math.inf, math.inf  # what the finest steps allow; extrapolation must not leave it
-    best, top = NOTHING, 0
-    for column in range(min(COLUMNS, len(steps))):
-        if column:
-            # The error of a central difference is a series in h**2; each column removes one more of its terms.
-            power = float(RATIO) ** (2 * column)
-            values = (power * values[:-1] - values[1:]) / (power - 1)
-            widths = (power * widths[:-1] + widths[1:]) / (power - 1)
-        believed = _believed(values, widths)
-        if column == 0:
-            low, high = (values - widths)[:believed].max(), (values + widths)[:believed].min()
-        for k in range(1, believed):
+    steps, noise = np.array(ladder.steps), np.array(ladder.noise)
+    widths = NOISE * noise / steps
+    value, error, top = _limit(np.subtract(ladder.plus, ladder.minus) / (2 * steps), widths, 2)
+    loudest = float(noise[: top + 1].max())
+    if abs(value) <= error and loudest > 1e3 * ladder.unit * max(map(abs, ladder.plus[: top + 1])):
+        return NOTHING  # it moves, as much at the finest steps as anywhere, and nowhere in a direction
+    jump, doubt, _ = _limit((np.add(ladder.plus, ladder.minus) - 2 * ladder.middle) / steps, 2.5 * widths, 1)
+    if not math.isfinite(error + doubt):
+        return NOTHING
+    if abs(jump) > SAFE * doubt:
+        return Estimate(value, math.inf, loudest, True, value - jump / 2, value + jump / 2)
+    return Estimate(value, error + max(abs(jump), doubt) / 2, loudest)  # a kink too small to be seen may be there
+
+
+def _limit(values: np.ndarray, widths: np.ndarray, power: int) -> tuple[float, float, int]:
+    """What values on the ladder go to as the step goes to 0, the error of that, and the largest step used for it.
+
+    The values differ from the limit by a series in h**power, h**(power + 2), ...; and by noise, up to the widths.
+    """
+    best = (math.nan, math.inf, 0)
+    for column in range(min(COLUMNS, len(values))):
+        if column:  # removes one more term of the series
+            factor = float(RATIO) ** (power + 2 * column - 2)
+            values = (factor * values[:-1] - values[1:]) / (factor - 1)
+            widths = (factor * widths[:-1] + widths[1:]) / (factor - 1)
+        for k in range(1, _believed(values, widths)):
             error = 2 * widths[k] + abs(values[k] - values[k - 1])
-            if error < best.error and low - error <= values[k] <= high + error:
-                best, top = Estimate(float(values[k]), float(error)), k + column
-    return _with_kink(best, ladder, top)
+            if error < best[1]:
+                best = float(values[k]), float(error), k + column
+    return best
 
 
 def _believed(values: np.ndarray, widths: np.ndarray) -> int:
@@ -217,20 +227,6 @@ def _believed(values: np.ndarray, widths: np.ndarray) -> int:
     high = np.minimum.accumulate(values + widths)
     apart = np.flatnonzero(low > high)
     return int(apart[0]) if apart.size else len(values)
-
-
-def _with_kink(found: Estimate, ladder: Ladder, top: int) -> Estimate:
-    """The estimate, or a kink: the slopes of both sides are as far apart at a step as at four times the step."""
-    jump = ladder.jump
-    clear = np.flatnonzero(np.abs(jump) > 4 * NOISE * np.array(ladder.noise) / ladder.steps)
-    if not clear.size or clear[0] + 1 >= len(jump) or clear[0] > top:
-        return found
-    k = clear[0]
-    # A smooth function would give 1/4, one like |h|**1.5 a half.
-    if abs(jump[k]) < 0.6 * abs(jump[k + 1]):
-        return found
-    middle = (ladder.plus[k] - ladder.minus[k]) / (2 * ladder.steps[k])
-    return Estimate(middle, math.inf, True, float(middle - jump[k] / 2), float(middle + jump[k] / 2))
 
 
 def complex_step(f: Callable, inputs: Sequence[Any], direction: Sequence[Any]) -> float | None:
@@ -257,7 +253,8 @@ def _complex_step(f: Callable, inputs: Sequence[Any], direction: Sequence[Any], 
             for x, v in zip(inputs, direction, strict=True)
         ]
         try:
-            with np.errstate(all="ignore"):
+            with np.errstate(all="ignore"), warnings.catch_warnings():
+                warnings.simplefilter("error", np.exceptions.ComplexWarning)
                 y = np.asarray(as_array(f(*arguments)))
         except Exception:  # a function that was not made for complex numbers, or a warning that is an error
             return None
@@ -331,6 +328,7 @@ def slope(phi: Phi, claimed: float, shift: float = 1.0) -> Slope:
 
 SMALL = 64  # up to so many elements, each is looked at by itself
 GROUPS = 8  # of like elements, in larger inputs
+VISIBLE = 1e6  # a slope that is not seen is wrong only if it would change f by so many times the noise
 TELLING = 1e-2  # an estimate tells nothing if its error is more than this part of what is estimated
 
 
@@ -502,8 +500,18 @@ class _Measured:
     direction: np.ndarray
 
     @property
+    def drowned(self) -> bool:
+        """Whether f does not move, and what the claim says that it moves by is not far above the noise either.
+
+        A function may go up and down by less than its noise within a short distance, and has a slope nevertheless.
+        """
+        return abs(self.found.value) <= SAFE * self.found.error and abs(self.claimed) < VISIBLE * self.found.noise
+
+    @property
     def excess(self) -> float:
         """How far the claim is outside: above 1 it is."""
+        if self.drowned:
+            return 0.0
         allowed = SAFE * self.found.error + self.rounding
         gap = abs(self.claimed - self.found.value)
         return gap / allowed if allowed else (math.inf if gap else 0.0)
@@ -511,6 +519,8 @@ class _Measured:
     @property
     def part(self) -> float:
         """How much of the slope is uncertain; more than all of it where nothing was measured."""
+        if self.drowned and self.claimed:
+            return math.inf
         doubt = max(self.found.error + self.rounding, abs(self.claimed - self.found.value))
         return doubt / self.scale if self.scale and math.isfinite(doubt) else (math.inf if doubt else 0.0)
 
@@ -534,8 +544,8 @@ class _Input:
     def measure(self, v: np.ndarray, shift: float = 1.0) -> _Measured:
         used = v != 0
         terms = self.g[used] * v[used]
-        # An element that is nothing beside the largest, or beside f where all are zero, need not be known to a percent.
-        scale = max(float(np.abs(terms).sum()), 1e-3 * self.largest or 1e-3 * self.point.size)
+        # Zero is confirmed by an estimate that is nothing beside the largest element, or beside f if all are zero.
+        scale = float(np.abs(terms).sum()) or 1e-3 * self.largest or 1e-3 * self.point.size
         rounding = 2 * NOISE * float((self.noise[used] * np.abs(v[used])).sum())
         # Elements that are tiny by themselves may be steps of a function whose scale is 1, or that of their neighbours.
         reach = max(1.0, self.typical) / float(np.max(np.abs(v), initial=0.0) or 1.0)
@@ -584,7 +594,8 @@ def _check_input(points: list[_Point], i: int, n: int, rng: np.random.Generator)
         return NumericResult(n, REFUTED, f"the gradient has dtype {g.dtype}", at=tuple(given.values))
     if not x.size:
         return NumericResult(n, AGREES, "there are no elements", digits=15)
-    looked, late = [], False
+    looked: list[_Measured] = []
+    late, complex_digits = False, 0
     for point in points:
         if (claimed := point.claimed[i]) is None or claimed.shape != x.shape:
             continue
@@ -592,6 +603,8 @@ def _check_input(points: list[_Point], i: int, n: int, rng: np.random.Generator)
         wrong = _not_finite(at)
         for v in [] if wrong else at.directions(rng, thorough=point is given):
             measured = at.measure(v)
+            if not looked:
+                complex_digits = _complex_digits(at, measured)
             if late := point.late:
                 break
             looked.append(measured)
@@ -600,7 +613,21 @@ def _check_input(points: list[_Point], i: int, n: int, rng: np.random.Generator)
                 break
         if wrong:
             return wrong
-    return _summary(n, looked, given, late)
+    found = _summary(n, looked, given, late)
+    if found.verdict == AGREES and complex_digits > found.digits:
+        found = replace(found, note=f"{found.note}; to {complex_digits} by a complex step in one direction")
+    return found
+
+
+def _complex_digits(at: _Input, measured: _Measured) -> int:
+    """To how many digits a step into the complex plane confirms the claim along a direction; 0 where it does not."""
+    direction: list[Any] = [None] * len(at.point.values)
+    direction[at.n] = measured.direction
+    found = _complex_step(at.point.f, list(map(_copied, at.point.values)), direction, measured.found)
+    if found is None or not measured.scale:
+        return 0
+    part = abs(found - measured.claimed) / measured.scale
+    return max(0, min(15, int(-math.log10(part)))) if part else 15
 
 
 def _again(at: _Input, measured: _Measured) -> bool:
