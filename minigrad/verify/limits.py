@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import threading
-from collections.abc import Iterator
+import weakref
 
 AGAIN = 0.05  # seconds after which OutOfTime is raised again, where somebody caught it
 
@@ -14,11 +13,11 @@ class OutOfTime(BaseException):
     """The time is up. Not an Exception, so that no `except Exception` on its way stops it."""
 
 
-@contextlib.contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
+class time_limit:
     """Raise OutOfTime in a block that takes longer: between two steps of Python, so not within one call of C.
 
-    Limits nest. A limit that is passed in the last moment of its block raises nothing after it.
+    It is raised again and again until the block ends, since somebody may have caught it. Limits nest. One that is
+    passed in the last moment of its block raises nothing after it.
 
     >>> from minigrad.verify.limits import OutOfTime, time_limit
     >>> try:
@@ -29,32 +28,34 @@ def time_limit(seconds: float) -> Iterator[None]:
     ...     print("stopped")
     stopped
     """
-    ended, thread = threading.Event(), threading.get_ident()
 
-    def watch() -> None:
-        wait = seconds
-        while not ended.wait(max(0.0, min(wait, threading.TIMEOUT_MAX))):
-            _raise(thread, OutOfTime)
-            wait = AGAIN
+    def __init__(self, seconds: float):
+        self.seconds = min(max(0.0, seconds), threading.TIMEOUT_MAX)
 
-    watcher = threading.Thread(target=watch, name="time limit", daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        _end(ended, watcher, thread)
+    def __enter__(self) -> None:
+        self.ended = threading.Event()
+        # The watcher must not outlive the block, even if OutOfTime is raised in the first step of __exit__.
+        alive = weakref.ref(self)
+        self.watcher = threading.Thread(
+            target=_watch, args=(self.ended, alive, threading.get_ident(), self.seconds), daemon=True, name="time limit"
+        )
+        self.watcher.start()
+
+    def __exit__(self, *error: object) -> None:
+        while True:
+            try:
+                self.ended.set()
+                self.watcher.join()
+                _raise(threading.get_ident(), None)  # takes back what came too late; a limit around this raises again
+                return
+            except OutOfTime:
+                pass
 
 
-def _end(ended: threading.Event, watcher: threading.Thread, thread: int) -> None:
-    """Stop the watcher, and take back what it has raised too late (a limit around this one raises again)."""
-    while True:
-        try:
-            ended.set()
-            watcher.join()
-            _raise(thread, None)
-            return
-        except OutOfTime:
-            pass
+def _watch(ended: threading.Event, alive: weakref.ref, thread: int, seconds: float) -> None:
+    while not ended.wait(seconds) and alive() is not None:
+        _raise(thread, OutOfTime)
+        seconds = AGAIN
 
 
 def _raise(thread: int, error: type[BaseException] | None) -> None:

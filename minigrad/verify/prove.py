@@ -177,14 +177,19 @@ def prove(cases: list[Case], way: Callable[[sympy.Expr], bool], end: float, seco
     """Try to show that the differences are zero, the short ones first, each with its share of the time that is left."""
     todo = [case for case in cases if case.refuted is None and case.cells and not case.proved]
     for n, case in enumerate(sorted(todo, key=lambda case: max(map(size, case.cells)))):
+        left = end - time.monotonic()
+        case.reason = f"the difference was not simplified within the limit of {seconds:g} s"
+        if left <= 0:
+            continue
         try:
-            with time_limit(max(0.0, end - time.monotonic()) / (len(todo) - n) ** 0.5):
+            with time_limit(left / (len(todo) - n) ** 0.5):
                 for cell in [cell for cell, done in case.cells.items() if not done][:MOST_CELLS]:
                     case.cells[cell] = shows(way, cell)
                     if not case.cells[cell]:
                         break
+                case.reason = ""
         except OutOfTime:
-            case.reason = f"the difference was not simplified within the limit of {seconds:g} s"
+            pass
 
 
 def size(expr: sympy.Expr) -> int:
