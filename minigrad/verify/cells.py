@@ -112,6 +112,12 @@ def evaluate(exprs: Sequence[Any], at: Point) -> list[Any]:
     return [finite(fine[i]) for i in tape.roots]
 
 
+def on_kink(exprs: Sequence[Any], at: Point) -> bool:
+    """Whether the point lies between cells, where a derivative is a matter of convention."""
+    tape = tape_of(tuple(map(sympy.sympify, exprs)))
+    return tape.choices and any(tape.settle(tape.run(at))[1])
+
+
 def same(a: Any, b: Any) -> bool:
     """Whether two values are the same to 50 digits."""
     a, b = finite(a), finite(b)
@@ -289,5 +295,5 @@ MEANINGS: dict[type, Callable] = {
     sympy.Derivative: lambda x=mpmath.nan: x, sympy.Subs: lambda x=mpmath.nan: x,
 }  # fmt: skip
 SMALL_ONLY = dict.fromkeys(
-    "sin cos tan cot sec csc asin acos atan atan2 sinh cosh tanh coth sech csch asinh acosh atanh erf erfc".split(), ""
+    ["sin", "cos", "tan", "cot", "sec", "csc", "asin", "acos", "atan", "atan2", "sinh", "cosh", "tanh", "coth", "sech", "csch", "asinh", "acosh", "atanh", "erf", "erfc"], ""
 )

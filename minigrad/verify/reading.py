@@ -13,6 +13,7 @@ from ..autodiff import below
 from ..symbolic import SymbolicArray, symbolic_array, symbols
 from ..symbolic.array import deciding
 from ..tensor import Tensor
+from .cells import on_kink
 from .problem import Problem, Values, draw, example
 from .prove import OutOfTime, Point, evaluate, time_limit
 
@@ -53,10 +54,12 @@ class Reading:
         return all(bool(relation.xreplace(at)) == outcome for relation, outcome in self.path)
 
     def gradient(self, sample: Sample) -> Values | None:
-        """SymPy's gradient at a sample, in floats; None where the function or its gradient is not real there."""
+        """SymPy's gradient at a sample, in floats; None on a kink, and where it or the function is not real."""
         at = self.point(sample)
-        exprs = [e for array in self.theirs if array is not None for e in array.ravel().tolist()]
-        value, *numbers = evaluate([self.total, *exprs], at)
+        exprs = [self.total, *(e for array in self.theirs if array is not None for e in array.ravel().tolist())]
+        if on_kink(exprs, at):
+            return None
+        value, *numbers = evaluate(exprs, at)
         rounded = np.array([float(x) for x in (value, *numbers)])
         if not np.isfinite(rounded).all():
             return None
