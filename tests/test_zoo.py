@@ -136,7 +136,9 @@ def test_totals_and_particulars():
     names = ["tanh_of_input", "relu_doubled_at_zero", "zeros_returned"]
     found = {
         "minigrad": dict(zip(names, [outcomes(ACCEPTED, REFUTED, ("saved",))] * 2 + [outcomes(ACCEPTED, "undecided")])),  # noqa: B905
-        "torch": dict(zip(names, [outcomes(ACCEPTED, "raised"), outcomes(REFUTED, REFUTED), outcomes(ACCEPTED, ACCEPTED)])),  # noqa: B905, E501
+        "torch": dict(
+            zip(names, [outcomes(ACCEPTED, "raised"), outcomes(REFUTED, REFUTED), outcomes(ACCEPTED, ACCEPTED)])
+        ),  # noqa: B905, E501
     }
     assert bench.totals(found, names)[1:] == [
         ["mg.verify", "2", "0", "0", "1", "0"],

@@ -8,6 +8,7 @@ a fault is one of the second derivative, it is asked for second order.
 from __future__ import annotations
 
 import functools
+import inspect
 import types
 import warnings
 from collections.abc import Callable
@@ -92,33 +93,40 @@ def minigrad(specimen: Specimen, which: str, method: str = "auto") -> Outcome:
             else:
                 names |= {"f": f, gradient.__name__: gradient}
                 report = mg.verify.claim(f, gradient, *xs, argnums=specimen.active, method=method)
-            return reported(report, names)
+            return reported(report, names, remembers=inspect.isclass(getattr(specimen.code, which)))
     except Exception as error:
         return Outcome(RAISED, brief(error))
 
 
-def reported(report: Any, names: dict[str, Any]) -> Outcome:
-    kinds = tuple(d.kind for d in report.diagnoses)
+def reported(report: Any, names: dict[str, Any], remembers: bool) -> Outcome:
+    """A report as an outcome."""
+    said = " ".join((" ".join(d.sentence for d in report.diagnoses) or report.hint).split())[:300]
+    outcome = Outcome(UNDECIDED, said, report.verdict, tuple(d.kind for d in report.diagnoses))
     if report.verdict in ("proved", "agrees"):
-        return Outcome(ACCEPTED, "", report.verdict, kinds)
-    if report.verdict == "undecided":
-        return Outcome(UNDECIDED, " ".join(report.hint.split())[:160], report.verdict, kinds)
-    said = " ".join(d.sentence for d in report.diagnoses) or report.hint
-    return Outcome(REFUTED, " ".join(said.split())[:300], report.verdict, kinds, reproduced(report, names))
+        outcome.status = ACCEPTED
+    elif report.verdict == "refuted":
+        outcome.status = REFUTED
+        try:
+            outcome.reproduced = reproduced(report, names, remembers)
+        except Exception as error:
+            outcome.note = f"the line to paste fails: {brief(error)}"
+    return outcome
 
 
-def reproduced(report: Any, names: dict[str, Any]) -> bool:
-    """Whether the counterexample's line, pasted beside the functions, gives the wrong value that it announces."""
+def reproduced(report: Any, names: dict[str, Any], remembers: bool) -> bool:
+    """Whether the counterexample's line, pasted beside the functions, gives the wrong value that it announces.
+
+    A gradient that remembers is another at each call: there, any wrong value will do.
+    """
     found = report.counterexample
     if found is None or not found.line:
         return False
-    shown = eval(found.line, dict(names))
-    if hasattr(shown, "numpy"):
-        shown = shown.numpy()
-    if np.shape(shown) != np.shape(found.right):
-        return np.shape(shown) == np.shape(found.ours)
-    same = np.allclose(shown, found.ours, rtol=1e-6, atol=0, equal_nan=True)
-    return bool(same and not np.allclose(shown, found.right, rtol=1e-9, atol=0))
+    shown = np.asarray(eval(found.line, dict(names)))
+    if np.shape(found.ours) != np.shape(found.right):
+        return shown.shape == np.shape(found.ours)
+    shown = shown[found.index] if shown.ndim > np.ndim(found.right) else shown
+    wrong = not np.allclose(shown, found.right, rtol=1e-9, atol=0)
+    return wrong and (remembers or np.allclose(shown, found.ours, rtol=1e-6, atol=0, equal_nan=True))
 
 
 def minigrad_numbers(specimen: Specimen, which: str) -> Outcome:
