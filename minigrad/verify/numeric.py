@@ -495,6 +495,7 @@ class _Measured:
 
     found: Estimate
     claimed: float
+    movement: float  # of f, by the claim, when no element moves further than its own size
     rounding: float  # in the claim
     scale: float  # of the terms that make up the slope
     direction: np.ndarray
@@ -505,7 +506,7 @@ class _Measured:
 
         A function may go up and down by less than its noise within a short distance, and has a slope nevertheless.
         """
-        return abs(self.found.value) <= SAFE * self.found.error and abs(self.claimed) < VISIBLE * self.found.noise
+        return abs(self.found.value) <= SAFE * self.found.error and self.movement < VISIBLE * self.found.noise
 
     @property
     def excess(self) -> float:
@@ -552,7 +553,8 @@ class _Input:
         found = derivative(self.point.along(self.n, v), shift, reach)
         if math.isfinite(found.value):
             scale = max(scale, abs(found.value))
-        return _Measured(found, float(terms.sum()), rounding, scale, v)
+        movement = float(np.abs(self.g[used] * np.minimum(np.abs(v), self.own)[used]).sum())
+        return _Measured(found, float(terms.sum()), movement, rounding, scale, v)
 
     def unit(self, j: int) -> np.ndarray:
         """The direction of one element, given by its place in the flat array."""
