@@ -64,6 +64,8 @@ OPTIMIZERS: dict[str, tuple[str, dict[str, Any], float]] = {
     "adam":     ("Adam", {}, 0.003),
 }  # fmt: skip
 
+QUICK = {"order": 1, "numbers": False}  # of `mg.verify.rules`
+
 OVERVIEW = """\
 Toy networks trained by backpropagation that proves its own gradients.
 
@@ -71,8 +73,8 @@ Toy networks trained by backpropagation that proves its own gradients.
   minigrad train spirals --hidden 64,64 --activation tanh
   minigrad train iris --optimizer sgd --batch-size full       batch gradient descent
   minigrad train iris --optimizer sgd --batch-size 1 --lr 0.01      stochastic gradient descent
-  minigrad verify                     check the gradient rule of every op against SymPy
-  minigrad verify tanh matmul         ... of these two
+  minigrad verify                     check the gradient rule of every op against SymPy, and the optimizers
+  minigrad verify tanh matmul         ... of these two ops
   minigrad bench                      list the benchmarks beside other libraries, of speed and of wrong gradients caught
 
 `minigrad train --help` lists the data sets and all options.
@@ -99,12 +101,24 @@ examples:
 """
 
 VERIFY = """\
-Check gradient rules: run each op's own rule on symbols, and compare with what SymPy derives from the op's formula.
-Ends with status 1 where a rule is refuted, or can be neither proved nor refuted.
+Check gradient rules and optimizers, and show what was found in a table.
+
+Rules: each op's own rule runs on symbols, and the result is compared with what SymPy derives from the op's formula,
+for the gradient and for the gradient of the gradient. The verdict is "proved" where the difference simplifies to zero,
+"agrees" where it is zero to 50 digits wherever it was tried, "refuted" with numbers that show it. Then op and rule run
+in floats of every size, and their errors are given in ulp, the distance of neighbouring floats: at usual inputs / at
+all.
+
+Optimizers: steps of the compiled code are compared with the formula in exact arithmetic.
+
+All of it takes about a minute. Ends with status 1 where something is refuted, or can be neither proved nor refuted.
 
 examples:
   minigrad verify
   minigrad verify softplus
+  minigrad verify matmul adam
+  minigrad verify --quick
+  minigrad verify --optimizers
 """
 
 BENCH = """\
@@ -159,7 +173,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         _refusing(known, "command", argv[0], commands.choices)
     args, surplus = parser.parse_known_args(argv)
     if surplus:
-        options = [f"--{name.replace('_', '-')}" for name in vars(args) if name not in ("command", "dataset", "ops")]
+        options = [f"--{name.replace('_', '-')}" for name in vars(args) if name not in ("command", "dataset", "names")]
         _refusing(known, "argument", surplus[0].split("=")[0], [*options, "--help"])
     return args
 
@@ -183,7 +197,10 @@ def _add_train(commands: Any) -> None:
 
 def _add_verify(commands: Any) -> None:
     parser = _add_command(commands, "verify", verify, "check gradient rules against SymPy", VERIFY)
-    parser.add_argument("ops", metavar="OP", nargs="*", default=["all"], help="names of ops, or all (the default)")
+    parser.add_argument("names", metavar="NAME", nargs="*",
+                        help="ops and optimizers, by name; all is every op (default: everything)")  # fmt: skip
+    parser.add_argument("--optimizers", action="store_true", help="all optimizers (and no op, unless named)")
+    parser.add_argument("--quick", action="store_true", help="of the rules only the gradients, and these only proved")
 
 
 def _add_bench(commands: Any) -> None:
@@ -249,11 +266,22 @@ def _refusing(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 
 
 def verify(args: argparse.Namespace) -> int:
-    """Print the table of the gradient rules of some ops; the status is 1 where one is refuted."""
-    names = None if "all" in args.ops else args.ops
-    report = _refusing(mg.verify.rules, names)
-    print(report)
-    return 0 if report.ok else 1
+    """Print what was found of the named ops and optimizers; the status is 1 where something is refuted."""
+    from minigrad.verify.optimizer import SELECTED as optimizers
+
+    names = args.names or ([] if args.optimizers else ["all", *optimizers])
+    for name in names:
+        _refusing(known, "op or optimizer", name, ["all", *mg.ops.CARDS, *optimizers])
+    ops = None if "all" in names else [name for name in names if name not in optimizers]
+    rules = list(optimizers) if args.optimizers else [name for name in names if name in optimizers]
+    tables = []
+    if ops != []:
+        tables.append(_refusing(mg.verify.rules, ops, **(QUICK if args.quick else {"progress": True})))
+        print(tables[-1])
+    if rules:
+        tables.append(mg.verify.optimizer(rules))
+        print(*[""] * (len(tables) - 1), tables[-1], sep="\n")
+    return 0 if all(report.ok for report in tables) else 1
 
 
 # bench
@@ -317,7 +345,7 @@ def train(args: argparse.Namespace) -> int:
         return 1
 
     x, y = problem.train[0][:2], problem.train[1][:2]
-    report = mg.verify.rules(mg.verify.ops_of(problem.loss(model(mg.tensor(x)), y)))
+    report = mg.verify.rules(mg.verify.ops_of(problem.loss(model(mg.tensor(x)), y)), **QUICK)
     (folder / "gradients.txt").write_text(f"{report}\n", encoding="utf-8")
     print(f"\nThe gradient of each op of this net, by our rule and by SymPy (also in {folder / 'gradients.txt'}):\n")
     print(report)

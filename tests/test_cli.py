@@ -10,6 +10,7 @@ import pytest
 
 import minigrad as mg
 from minigrad import cli
+from minigrad.optim.equations import RULES
 
 
 @pytest.fixture(autouse=True)
@@ -92,7 +93,8 @@ def test_version(capsys):
         ("train iris --out file/in/it", "cannot write into a folder file/in/it: Not a directory; --out"),
         ("train iris --out file", "cannot write into a folder file: File exists"),
         ("train iris --out full", "--out full is not empty, and no run overwrites another: give a new folder"),
-        ("verify tanhh", "unknown op 'tanhh': did you mean 'tanh'?"),
+        ("verify --quik", "unknown argument '--quik': did you mean '--quick'?"),
+        ("verify tanhh", "unknown op or optimizer 'tanhh': did you mean 'tanh'?"),
     ],
 )
 def test_bad_input_is_refused_in_one_line(capsys, command, sentence):
@@ -265,19 +267,53 @@ def test_ctrl_c_before_there_is_anything_to_keep(capsys, monkeypatch):
 # verify
 
 
-def test_verify_prints_the_table_of_the_named_ops(capsys):
-    status, out, _ = run(capsys, "verify", "tanh", "exp")
+def test_verify_prints_the_tables_of_what_is_named(capsys):
+    status, out, _ = run(capsys, "verify", "tanh", "momentum", "exp")
     assert status == 0
-    assert "tanh" in out
-    assert "exp" in out
-    assert "relu" not in out
+    assert [line.split()[0] for line in out.splitlines() if "proved  proved" in line] == ["tanh", "exp"]
+    assert [line.split()[0] for line in out.splitlines() if "float" in line and "agrees" in line] == ["momentum"] * 2
+    assert max(map(len, out.splitlines())) <= 120
 
 
-def test_verify_takes_every_op_by_default(capsys, monkeypatch):
+def test_verify_quick_only_proves_the_gradient(capsys):
+    status, out, _ = run(capsys, "verify", "--quick", "tanh")
+    assert status == 0
+    assert "g*(1 - tanh(x)**2)" in out
+    assert "ulp" not in out
+    assert "second" not in out
+
+
+def test_verify_takes_everything_by_default(capsys, monkeypatch):
     asked = []
-    monkeypatch.setattr(mg.verify, "rules", lambda ops: asked.append(ops) or REFUTED)
-    assert run(capsys, "verify")[0] == run(capsys, "verify", "all")[0] == 1
-    assert asked == [None, None]
+    monkeypatch.setattr(mg.verify, "rules", lambda ops, **how: asked.append((ops, how)) or RIGHT)
+    monkeypatch.setattr(mg.verify, "optimizer", lambda names: asked.append(names) or RIGHT)
+    everything = sorted(RULES)
+    quick = {"order": 1, "numbers": False}
+    for command, wanted in {
+        "verify": [(None, {"progress": True}), everything],
+        "verify all": [(None, {"progress": True})],
+        "verify all adam": [(None, {"progress": True}), ["adam"]],
+        "verify --quick": [(None, quick), everything],
+        "verify --optimizers": [everything],
+        "verify --optimizers --quick exp": [(["exp"], quick), everything],
+        "verify adam": [["adam"]],
+    }.items():
+        asked.clear()
+        assert run(capsys, *command.split())[0] == 0
+        assert [sorted(x) if isinstance(x, list) else x for x in asked] == wanted, command
+
+
+@pytest.mark.parametrize(("rules", "optimizer"), [(False, True), (True, False), (False, False)])
+def test_verify_ends_with_status_1_where_something_is_refuted(capsys, monkeypatch, rules, optimizer):
+    monkeypatch.setattr(mg.verify, "rules", lambda ops, **how: RIGHT if rules else REFUTED)
+    monkeypatch.setattr(mg.verify, "optimizer", lambda names: RIGHT if optimizer else REFUTED)
+    assert run(capsys, "verify")[0] == 1
+
+
+class RIGHT:
+    """A report in which all is well."""
+
+    ok = True
 
 
 class REFUTED:

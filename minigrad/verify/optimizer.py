@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from types import FunctionType
 from typing import Any, NamedTuple
@@ -49,17 +49,18 @@ COLUMNS = {"optimizer": "name", "formula": "formula", "verdict": "verdict"}
 
 
 def optimizer(
-    name: str | type[Optimizer] | None = None, steps: int = 5, formula: Callable | None = None, seed: int = 0
-) -> Report:
+    name: str | Iterable[str] | type[Optimizer] | None = None, steps: int = 5, formula: Callable | None = None,
+    seed: int = 0,
+) -> Report:  # fmt: skip
     """Compare steps of the compiled optimizers, state included, with their formulas in exact arithmetic.
 
-    `name` is that of a rule, as for `mg.optim.formula` (None for all), or an `Optimizer` class of your own, which is
-    made with its defaults. Random parameters and gradients of many sizes (and zeros) take `steps` steps from the start,
-    and two from step 1000 on, with and without weight decay, in float64 and in float32. Every step is compared with
-    the rule (or with `formula`, a function written as the rules are), computed from the state before it in 90
-    digits, and must be as near to that as rounding errors allow. What is measured is the machine code that trains, so
-    the verdict is "agrees" at best: it was run, not proved. The columns give the largest error in ulp of the result,
-    and the largest share of what rounding allows, in which cancellation counts.
+    `name` is that of a rule, as for `mg.optim.formula`, or several (None for all), or an `Optimizer` class of your own,
+    which is made with its defaults. Random parameters and gradients of many sizes (and zeros) take `steps` steps from
+    the start, and two from step 1000 on, with and without weight decay, in float64 and in float32. Every step is
+    compared with the rule (or with `formula`, a function written as the rules are), computed from the state before
+    it in 90 digits, and must be as near to that as rounding errors allow. What is measured is the machine code that
+    trains, so the verdict is "agrees" at best: it was run, not proved. The columns give the largest error in ulp of
+    the result, and the largest share of what rounding allows, in which cancellation counts.
 
     Raises ValueError for an unknown name, with the nearest, and for a formula with another state; TypeError for what is
     neither a name nor a class.
@@ -74,8 +75,9 @@ def optimizer(
     """
     if isinstance(name, type) and issubclass(name, Optimizer):
         chosen: list[tuple[type[Optimizer], dict[str, Any]]] = [(name, {})]
-    elif name is None or isinstance(name, str):
-        chosen = [SELECTED[known("optimizer", n, SELECTED)] for n in (SELECTED if name is None else [name])]
+    elif name is None or isinstance(name, Iterable):
+        names = SELECTED if name is None else [name] if isinstance(name, str) else list(name)
+        chosen = [SELECTED[known("optimizer", n, SELECTED)] for n in names]
     else:
         raise TypeError(f"optimizer: give the name of a rule, such as 'adam', or an Optimizer class, not {name!r}")
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:

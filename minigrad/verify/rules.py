@@ -61,7 +61,9 @@ def rules(
     given = list(CARDS) if ops is None else [ops] if isinstance(ops, str | Op) else list(ops)
     cards = [name if isinstance(name, Op) else CARDS[known("op", name, CARDS)] for name in given]
     entries = [rule(card, order, numbers, seconds) for card in _shown(cards, progress)]
-    return Report(entries, HINT, COLUMNS) if numbers else Report(entries)
+    if order == 1 and not numbers:
+        return Report(entries)
+    return Report(entries, HINT if numbers else "", COLUMNS)
 
 
 def _shown(cards: list[Op], progress: bool) -> Iterable[Op]:
@@ -69,7 +71,7 @@ def _shown(cards: list[Op], progress: bool) -> Iterable[Op]:
         return cards
     from tqdm import tqdm
 
-    return tqdm(cards, unit="op", leave=False)
+    return tqdm(cards, unit="op", leave=False, disable=None)  # none where nobody looks
 
 
 def ops_of(result: Tensor) -> list[str]:
@@ -180,15 +182,15 @@ def measure(card: Op, entry: Entry) -> None:
     for legs in zip(*runs, strict=True):
         leg = Leg(legs[0].what).joined(legs)
         entry.extra = {**entry.extra, f"{leg.what}, ulp": str(leg)}
-        if leg.faults:
+        if leg.other:
+            entry.verdict = REFUTED
+            notes.append(f"its {leg.what} is {leg.other}")
+        elif leg.faults:
             notes.append(f"its {leg.what} is no finite number, and should be, at {leg.faults[0]}")
         elif leg.worst >= 2**52:
             notes.append(f"its {leg.what} has no digit right at {leg.place}")
         elif leg.worst > NOTABLE:
             notes.append(f"its {leg.what} is off by {leg.worst:.0e} ulp at {leg.place}")
-        if leg.other:
-            entry.verdict = REFUTED
-            notes.append(f"its {leg.what} is {leg.other}")
     entry.note = "; ".join(filter(None, notes))
 
 
@@ -201,13 +203,16 @@ def cases(card: Op) -> list[tuple[list, dict]]:
     """What a card is checked on: shapes (or arrays, for inputs without a gradient) and parameters.
 
     The parameters of an elementwise op are symbols, and at its first shapes also the numbers that they are by default.
+    Those of a primitive without a domain are these numbers, and at its first shapes others.
     """
     if card.cases is not None:
         return card.cases
     n = card.arity or 2
     params = {name: sympy.Symbol(name, positive=True) for name in card.defaults} if is_elementwise(card) else {}
     shapes: list[list] = [[()] * n, [(2,)] + [(2, 1)] * (n - 1), [(1,)] + [(2,)] * (n - 1)] if n > 1 else [[()], [(2,)]]
-    return [(shapes[0], {})] * bool(params) + [(each, params) for each in shapes]
+    floats = {k: 1.5 * v + 0.25 for k, v in card.defaults.items() if isinstance(v, float)}
+    others = [(shapes[0], {})] if params else [(shapes[0], floats)] if floats else []
+    return others + [(each, params) for each in shapes]
 
 
 class Compared(NamedTuple):
@@ -338,7 +343,7 @@ class Case:
             steps += [f"{name}.grad = None" for name in [*names, "g"]] + ["s.backward()"]
             arrays |= {f"h_{name}": values for name, values in h.items()}
         index = f"[{', '.join(map(str, pair.place))}]" if pair.place else ""
-        steps.append(f"{pair.name}.grad.data{index}")
+        steps.append(f"{pair.name}.grad.data{index}" if pair.ours != 0 else f"{pair.name}.grad")  # None stands for 0
         return Counterexample({**arrays, "g": g}, pair.name, pair.place, ours, right, "; ".join(steps))
 
     def given(self) -> dict[str, Any]:
