@@ -5,12 +5,14 @@
     python tests/mutants.py --only power relu    those of some rules
 
 A mutant is one rule with one operator, comparison, constant, name or call in it changed. The rules are found on the
-cards; the functions that they call, and the sum that undoes broadcasting, are mutated too. The tests are collected
-once. A first run notes which test reaches which rule, and how long it takes; then each mutant gets a forked process
-with the tests that reach it, the quick ones first, until one fails. A mutant that never ends counts as noticed.
+cards; the functions that they call, and the sum that undoes broadcasting, are mutated too, and so are the rules of the
+optimizers. The tests are collected once. A first run notes which test reaches which rule, and how long it takes; then
+each mutant gets a forked process with the tests that reach it, the quick ones first, until one fails. A mutant that
+never ends counts as noticed.
 
 Some mutants compute the same as the rule. They stand in EQUIVALENT, with the reason. The score is the share of all
-others that the tests notice; below 100 %, or with a mistake in that table, the exit status is 1.
+others that the tests notice; below 100 %, or with a mistake in that table, the exit status is 1. To save time, those in
+the table meet only the quickest tests, unless one asks for --thorough.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import argparse
 import ast
 import copy
 import gc
+import linecache
 import os
 import pickle
 import random
@@ -29,6 +32,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator
+from itertools import accumulate
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any, NamedTuple
@@ -39,11 +43,95 @@ import minigrad.ops
 from minigrad import autodiff
 from minigrad.ops.card import CARDS, each
 from minigrad.ops.shape import scatter
+from minigrad.optim import kernel
+from minigrad.optim import rules as optimizers
 
-TESTS = ["test_ops.py", "test_symbolic.py", "test_engine.py", "test_transforms.py", "test_losses.py", "test_numpy.py"]
+TESTS = [
+    *("test_ops.py", "test_symbolic.py", "test_engine.py", "test_transforms.py", "test_losses.py", "test_numpy.py"),
+    "optim/test_formulas.py",
+]
+BRIEFLY = 5  # seconds' worth of tests for a mutant that is listed as equivalent
 
-# Mutants that compute the same: the rule, the mutated line (or for a lambda, all that it returns), and the reason.
-EQUIVALENT: dict[str, dict[str, str]] = {}
+SLOWER = "this leads to the general case, which computes the same"
+NDIM = "g has as many axes as y"
+STRICT = "both are of one length, and strict= only makes sure of it"
+MATRICES = "g or y is a matrix beside a matrix exactly if the other input is one too"
+
+# Mutants that compute the same: the rule, the reason, and the mutated lines (for a lambda, all that it returns).
+TABLE = [
+    ("sign", "y is -1, 0 or 1 (or nan, as x is), so 0 * y = 0 * g",
+     "0 * y"),
+    ("_power_by_base", "y = x**0 = 1, so 0 * y = 0 * g",
+     "return g * (b * x ** (b - 1)) if b else 0 * y"),
+    ("_power_by_exponent", "where this counts, the outer where takes its 0; any number with a finite logarithm will do",
+     "return g * np.where(flat, 0, y * np.log(np.where(flat, 2, x)))"),
+    ("clip[0]", "where x >= lo, y = min(x, hi), so x <= y says x <= hi",
+     "np.where((x >= lo) & (x <= y), g, 0)"),
+    ("relu", "y = max(x, 0) is positive where x is",
+     "np.where(x > 0, g, 0)"),
+    ("root", "the root y of x is 0 where x is 0, and only there",
+     "g / (n * np.where(x == 0, np.inf, y) ** (n - 1))"),
+    ("_by_choice", "g, y and x are of one dtype",
+     "ties = spread(np.add.reduce(chosen.astype(g.dtype), axis=axis, keepdims=keepdims), x, axis, keepdims)",
+     "ties = spread(np.add.reduce(chosen.astype(y.dtype), axis=axis, keepdims=keepdims), x, axis, keepdims)"),
+    ("_part", NDIM,
+     "return g[_along(axis % y.ndim, slice(start, start + xs[i].shape[axis]))]"),
+    ("stack", NDIM,
+     "g[_along(axis % y.ndim, i)]"),
+    ("scatter", SLOWER + ": np.add.at takes any key",
+     "if False:"),
+    ("_matmul_by_a", SLOWER,
+     "if False:", "if a.ndim == b.ndim == 0:", "if a.ndim == b.ndim == -2:"),
+    ("_matmul_by_a", "with a matrix, np.dot multiplies a vector or a stack as np.matmul does",
+     "if b.ndim == b.ndim == 2:", "if a.ndim != b.ndim == 2:"),
+    ("_matmul_by_a", MATRICES,
+     "if g.ndim == b.ndim == 2:", "if y.ndim == b.ndim == 2:",
+     "if a.ndim == g.ndim == 2:", "if a.ndim == y.ndim == 2:"),
+    ("_matmul_by_b", SLOWER,
+     "if False:", "if a.ndim == b.ndim == 0:", "if a.ndim == b.ndim == -2:"),
+    ("_matmul_by_b", MATRICES,
+     "if y.ndim == b.ndim == 2:", "if a.ndim == g.ndim == 2:", "if a.ndim == y.ndim == 2:"),
+    ("_matmul_by_b", "a has one axis, so the new axis 1 is the last one",
+     "return np.expand_dims(a, 1) * np.expand_dims(g, -2) if b.ndim > 1 else a * g",
+     "return np.expand_dims(a, --1) * np.expand_dims(g, -2) if b.ndim > 1 else a * g"),
+    ("linear[0]", "w is a matrix, with which np.dot multiplies a vector or a stack as np.matmul does",
+     "np.dot(g, w)",
+     "np.matmul(g, w)",
+     "np.dot(g, w) if b.ndim == 2 else np.matmul(g, w)",
+     "np.dot(g, w) if w.ndim == 2 else np.matmul(g, w)",
+     "np.dot(g, w) if x.ndim == 2 else np.matmul(g, w)",
+     "np.dot(g, w) if y.ndim == 2 else np.matmul(g, w)",
+     "np.dot(g, w) if g.ndim != 2 else np.matmul(g, w)",
+     "np.dot(g, w) if g.ndim == 3 else np.matmul(g, w)",
+     "np.dot(g, w) if g.ndim == 0 else np.matmul(g, w)",
+     "np.dot(g, w) if g.ndim == -2 else np.matmul(g, w)"),
+    ("linear[2]", "the walk adds up all rows of g, since b was broadcast along them",
+     "g"),
+    ("_einsum_rule", STRICT,
+     "others = [(t, x) for j, (t, x) in enumerate(zip(terms, xs)) if j != i] + [(out, g)]",
+     "others = [(t, x) for j, (t, x) in enumerate(zip(terms, xs, strict=False)) if j != i] + [(out, g)]",
+     "present = {axis for t, x in others for axis in zip(t, x.shape)}",
+     "present = {axis for t, x in others for axis in zip(t, x.shape, strict=False)}",
+     "lengths = zip(terms[i], xs[i].shape)",
+     "lengths = zip(terms[i], xs[i].shape, strict=False)"),
+    ("_einsum_rule", "then every index gets ones to be multiplied with, which changes nothing",
+     "present = {axis for t, x in others for axis in t}"),
+    ("unbroadcast", SLOWER,
+     "if False:",
+     "if shape == extra == 1 and g.shape[1] == shape[0]:",
+     "if len(shape) == extra == 0 and g.shape[1] == shape[0]:",
+     "if len(shape) == extra == -1 and g.shape[1] == shape[0]:",
+     "if len(shape) == extra == 1 and g.shape == shape[0]:",
+     "if len(shape) == extra == 1 and g.shape[1] == shape:"),
+    ("unbroadcast", "g has two axes, so axis -1 is axis 1",
+     "if len(shape) == extra == 1 and g.shape[-1] == shape[0]:"),
+    ("unbroadcast", "the product with ones is the sum",
+     "return np.dot(np.ones(len(g), g.dtype), g)",
+     "return np.add.reduce(g, axis=0)",
+     "return np.dot(np.ones(len(g), g.dtype), g) if len(g) <= 1024 else np.add.reduce(g, axis=0)",
+     "return np.dot(np.ones(len(g), g.dtype), g) if len(g) >= 1024 else np.add.reduce(g, axis=0)"),
+]  # fmt: skip
+EQUIVALENT = {(rule, line): reason for rule, reason, *lines in TABLE for line in lines}
 
 
 # ---- what is mutated -----------------------------------------------------------------------------------------------
@@ -59,7 +147,7 @@ class Target(NamedTuple):
 
 
 def targets() -> list[Target]:
-    """Every gradient rule, then the functions that only serve them."""
+    """Every gradient rule, then the functions that only serve them, then the rules of optimizers."""
     found: dict[CodeType, Target] = {}
     for card in CARDS.values():
         rules = [card.vjp.rule] if isinstance(card.vjp, each) else [r for r in card.vjp if r is not None]
@@ -74,7 +162,8 @@ def targets() -> list[Target]:
             if f.__code__ not in found:
                 found[f.__code__] = target(f.__name__, f)
                 todo.append(found[f.__code__])
-    return list(found.values())
+    of_optimizers = [f for f in vars(optimizers).values() if isinstance(f, FunctionType)]
+    return [*found.values(), *(target(f.__name__, f) for f in of_optimizers)]
 
 
 def helpers(rule: Target) -> Iterator[FunctionType]:
@@ -106,11 +195,11 @@ def target(name: str, function: FunctionType) -> Target:
     raise RuntimeError(f"{code.co_filename} changed since {name} was imported from it: run this again")
 
 
-def compiled(function: ast.FunctionDef | ast.Lambda, imports: list[ast.stmt]) -> CodeType:
+def compiled(function: ast.AST, imports: list[ast.stmt], filename: str = "") -> CodeType:
     """The code of a function by itself. (The imports are never run, but of them depends how a call is compiled.)"""
     statement = ast.copy_location(ast.Expr(function), function) if isinstance(function, ast.Lambda) else function
-    module = ast.fix_missing_locations(ast.Module([*imports, statement], []))
-    code = compile(module, "mutant", "exec", __future__.annotations.compiler_flag, dont_inherit=True)
+    module = ast.fix_missing_locations(ast.Module([*imports, statement], []))  # type: ignore[list-item]
+    code = compile(module, filename, "exec", __future__.annotations.compiler_flag, dont_inherit=True)
     return next(c for c in code.co_consts if isinstance(c, CodeType))
 
 
@@ -133,7 +222,7 @@ SWAPS: dict[type, tuple[type, ...]] = {
 }  # fmt: skip
 
 
-def replacements(node: ast.AST, arguments: set[str]) -> Iterator[ast.AST]:
+def replacements(node: ast.AST, arguments: dict[str, list[str]]) -> Iterator[ast.AST]:
     """What may stand in place of a node."""
     yield from (swap() for swap in SWAPS.get(type(node), ()))
     match node:
@@ -146,7 +235,7 @@ def replacements(node: ast.AST, arguments: set[str]) -> Iterator[ast.AST]:
         case ast.Constant(value=str() as text):
             yield ast.Constant(text + "?")
         case ast.Name(id=name, ctx=ast.Load()) if name in arguments:
-            yield from (ast.Name(other, ast.Load()) for other in sorted(arguments - {name}))
+            yield from (ast.Name(other, ast.Load()) for other in arguments[name])
         case ast.Call(func=func, args=args, keywords=keywords):
             if args and not isinstance(args[0], ast.Starred):
                 yield args[0]
@@ -212,17 +301,34 @@ def mutants_of(rule: Target) -> Iterator[Mutant]:
                 yield Mutant(rule.name, f"{name} = {n!r}", lambda name=name, n=n: setattr(module, name, n))
 
 
-def exchangeable(rule: Target) -> set[str]:
-    """The arguments that may be taken for one another; not the parameters, which are no arrays."""
+def exchangeable(rule: Target) -> dict[str, list[str]]:
+    """For each argument, those that might be taken for it: an array for an array, a parameter for a parameter."""
     code = rule.function.__code__
     names = list(code.co_varnames[: code.co_argcount])
-    parameters = {name for card in CARDS.values() for name in card.defaults}
-    return {n for n in names if n not in parameters}
+    if is_optimizers(rule):
+        scalars = list(kernel.read(rule.function).scalars)
+        arrays = [n for n in names if n not in scalars]
+        following = {n: [after] for n, after in zip(scalars, scalars[1:] + scalars[:1], strict=True)}
+    else:
+        parameters = {name for card in CARDS.values() for name in card.defaults}
+        arrays, following = [n for n in names if n not in parameters], {}
+    return following | {n: [other for other in arrays if other != n] for n in arrays}
 
 
-def installer(rule: Target, tree: Any) -> Callable[[], None]:
+def is_optimizers(rule: Target) -> bool:
+    return rule.function.__module__ == optimizers.__name__
+
+
+def installer(rule: Target, tree: ast.AST) -> Callable[[], None]:
     def install() -> None:
-        rule.function.__code__ = compiled(tree, rule.imports)  # wherever the function is used
+        """Wherever the function is used; and with its source, which a formula is read from."""
+        text = ast.unparse(tree)
+        statement: Any = ast.parse(text).body[0]
+        linecache.cache["mutant"] = len(text), None, text.splitlines(keepends=True), "mutant"
+        code = compiled(statement.value if isinstance(statement, ast.Expr) else statement, rule.imports, "mutant")
+        rule.function.__code__ = code
+        if is_optimizers(rule):
+            kernel.read.cache_clear()
 
     return install
 
@@ -314,14 +420,16 @@ class Tests:
 
         def work() -> dict[str, Note]:
             ran: set[str] = set()
+            notes, anyway = {}, {rule.name for rule in rules if is_optimizers(rule)}
             for rule in rules:
-                tell(rule, ran.add)
-            notes = {}
+                if rule.name not in anyway:  # what is read before it runs cannot tell: all tests of its kind count
+                    tell(rule, ran.add)
             for name in self.items:
                 ran.clear()
                 start = time.perf_counter()
                 passed = self.run(name)
-                notes[name] = Note(passed, time.perf_counter() - start, set(ran))
+                seconds = time.perf_counter() - start
+                notes[name] = Note(passed, seconds, ran | anyway if "optim/" in name else set(ran))
             return notes
 
         return forked(work)[1]
@@ -347,7 +455,7 @@ class Tests:
 # ---- the score -----------------------------------------------------------------------------------------------------
 
 
-def study(rules: list[Target], mutants: list[Mutant], verbose: bool) -> Callable[[Tests], int]:
+def study(rules: list[Target], mutants: list[Mutant], verbose: bool, thorough: bool) -> Callable[[Tests], int]:
     def run(tests: Tests) -> int:
         start = time.perf_counter()
         notes = tests.reached(rules)
@@ -359,10 +467,13 @@ def study(rules: list[Target], mutants: list[Mutant], verbose: bool) -> Callable
         alive = []
         for number, mutant in enumerate(mutants, 1):
             mine = sorted((note.seconds, name) for name, note in notes.items() if mutant.rule in note.rules)
+            known = (mutant.rule, mutant.line) in EQUIVALENT
+            if known and not thorough:
+                spent = accumulate(seconds for seconds, _ in mine)
+                mine = [test for test, total in zip(mine, spent, strict=True) if total < BRIEFLY]
             killer = tests.killer(mutant.install, [(name, 10 + 20 * seconds) for seconds, name in mine])
             if killer is None:
                 alive.append(mutant)
-            known = mutant.line in EQUIVALENT.get(mutant.rule, {})
             if verbose or (killer is None) != known:
                 verdict = f"killed by {killer}" if killer else f"survived {len(mine)} tests"
                 print(f"{mutant.rule}: {mutant.line}\n    {verdict}{', but listed as equivalent' * known}", flush=True)
@@ -375,7 +486,7 @@ def study(rules: list[Target], mutants: list[Mutant], verbose: bool) -> Callable
 
 def report(mutants: list[Mutant], alive: list[Mutant], seconds: float) -> int:
     """Print the score; the exit status."""
-    listed = [m for m in mutants if m.line in EQUIVALENT.get(m.rule, {})]
+    listed = [m for m in mutants if (m.rule, m.line) in EQUIVALENT]
     equivalent = [m for m in alive if m in listed]
     others = len(mutants) - len(equivalent)
     killed = len(mutants) - len(alive)
@@ -387,14 +498,10 @@ def report(mutants: list[Mutant], alive: list[Mutant], seconds: float) -> int:
     return int(len(alive) > len(equivalent) or len(equivalent) < len(listed))
 
 
-def stale(mutants: list[Mutant], names: set[str]) -> list[str]:
+def stale(mutants: list[Mutant], names: list[str]) -> list[str]:
     """Entries of EQUIVALENT for which there is no mutant any more, among the rules of these names."""
     there = {(m.rule, m.line) for m in mutants}
-    return [
-        f"{rule}: {line}"
-        for rule, lines in EQUIVALENT.items() if not names or rule in names
-        for line in lines if (rule, line) not in there
-    ]  # fmt: skip
+    return [f"{rule}: {line}" for rule, line in EQUIVALENT if (rule, line) not in there and rule in (names or [rule])]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -403,6 +510,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", nargs="+", default=[], metavar="RULE", help="the mutants of these rules")
     parser.add_argument("--tests", nargs="+", metavar="FILE", help="the tests to run in place of the usual ones")
     parser.add_argument("--list", action="store_true", help="print the mutants and run nothing")
+    parser.add_argument("--thorough", action="store_true", help="run all tests on the mutants in EQUIVALENT too")
     parser.add_argument("--verbose", action="store_true", help="print for every mutant which test killed it")
     options = parser.parse_args(arguments)
 
@@ -411,7 +519,7 @@ def main(arguments: list[str] | None = None) -> int:
     if unknown:
         parser.error(f"no rule is called {', '.join(unknown)}; there are {', '.join(rules)}")
     mutants = [m for name in options.only or rules for m in mutants_of(rules[name])]
-    old = stale(mutants, set(options.only))
+    old = stale(mutants, options.only)
     if old:
         print("EQUIVALENT lists what is no mutant:", *old, sep="\n    ")
         return 1
@@ -426,7 +534,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     here = Path(__file__).parent
     files = options.tests or [str(here / name) for name in TESTS]
-    tests = Tests(study(list(rules.values()), mutants, options.verbose))
+    tests = Tests(study(list(rules.values()), mutants, options.verbose, options.thorough))
     quiet = ["-qq", "--no-header", "--no-summary", "-s", "-p", "no:cacheprovider", f"--rootdir={here.parent}"]
     pytest.main([*quiet, *files], plugins=[tests])
     return tests.status
