@@ -10,19 +10,17 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..autodiff import below, unbroadcast, walk
+from ..autodiff import unbroadcast
 from ..ops.reduce import count, spread
-from ..tensor import PLAIN, Tensor, _ModeContext, recording
+from ..tensor import PLAIN, Tensor, _ModeContext
+from .graphs import Graph, Place, Step, Twisted, Where, graphs, recognised
 
-Place = tuple[int, int]  # which result in the order of the walk, and which of its inputs
 WORK = 10_000  # steps back through a graph, after which the search ends
-SIGN = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "matmul": "@", "power": "**"}
+MANY = 300  # steps in a graph, beyond which mistakes are looked for at all results of an op only, and not at each
 SLOPES = {  # of what students meet, for sentences
     "tanh": "1 - tanh(z)^2", "sigmoid": "s (1 - s), s the sigmoid", "relu": "1 where z > 0 and 0 elsewhere",
     "exp": "exp(z)", "log": "1 / z", "square": "2 z", "sqrt": "1 / (2 sqrt(z))", "sin": "cos(z)", "cos": "-sin(z)",
@@ -32,46 +30,6 @@ SLOPES = {  # of what students meet, for sentences
     "maximum": "1 where it is the larger one and 0 elsewhere", "minimum": "1 where it is the smaller and 0 elsewhere",
     "clip": "1 between the bounds and 0 outside", "leaky_relu": "the slope of the side", "mean": "1 / n",
 }  # fmt: skip
-
-
-@dataclass
-class Step:
-    """One step of backpropagation: the gradient g of the result y, on its way to one of the inputs of y."""
-
-    op: Any
-    rule: Callable
-    i: int  # which input
-    g: Any
-    y: Any
-    xs: tuple
-    params: dict[str, Any]
-
-    @property
-    def x(self) -> Any:
-        return self.xs[self.i]
-
-    def gradient(self, g: Any = None, y: Any = None, xs: Any = None, **params: Any) -> Any:
-        """What the rule gives; with other values in their places."""
-        g, y, xs = (new if new is not None else old for new, old in ((g, self.g), (y, self.y), (xs, self.xs)))
-        return self.rule(g, y, *xs, **{**self.params, **params})
-
-    def with_x(self, x: Any) -> tuple:
-        """The inputs with another value in the place of this one."""
-        return (*self.xs[: self.i], x, *self.xs[self.i + 1 :])
-
-    @property
-    def unary(self) -> bool:
-        return self.op.domain is not None and self.op.arity == 1
-
-    @property
-    def elementwise(self) -> bool:
-        return self.op.domain is not None
-
-    def is_a(self, *names: str) -> bool:
-        return self.op.name in names
-
-
-Twisted = Callable[[Step], Any]  # the gradient as it is by mistake; None where the mistake cannot be made
 
 
 class Twist(NamedTuple):
@@ -112,7 +70,7 @@ def input_as_output(s: Step) -> Any:
 
 def operands_exchanged(s: Step) -> Any:
     same = s.op.arity == 2 and np.shape(s.xs[0]) == np.shape(s.xs[1])
-    return s.gradient(xs=s.xs[::-1]) if same and s.is_a("multiply", "divide", "matmul", "power") else None
+    return s.gradient(xs=s.xs[::-1]) if same and s.is_a("multiply", "matmul", "power") else None
 
 
 def value_as_slope(s: Step) -> Any:
@@ -131,6 +89,10 @@ def slope_of_sigmoid(s: Step) -> Any:
     return s.g * s.y * (1 - s.y) if s.is_a("tanh", "relu", "softmax") else None
 
 
+def slope_of_tan(s: Step) -> Any:
+    return s.g * (1 + s.y**2) if s.is_a("tanh") else None
+
+
 def unsquared(s: Step) -> Any:
     return s.g * (1 - s.y) if s.is_a("tanh", "sigmoid") else None
 
@@ -140,6 +102,10 @@ def other_side(s: Step) -> Any:
     if not s.is_a("relu", "leaky_relu", "elu", "abs", "softplus", "silu", "gelu"):
         return None
     return s.gradient(y=s.op.forward(-s.x, **s.params), xs=s.with_x(-s.x))
+
+
+def other_branch(s: Step) -> Any:
+    return s.g - s.gradient() if s.is_a("where", "maximum", "minimum") else None
 
 
 def by_sign(of: Twisted, positive: bool) -> Twisted:
@@ -154,6 +120,35 @@ def by_sign(of: Twisted, positive: bool) -> Twisted:
 def diagonal(s: Step) -> Any:
     p = s.y if s.is_a("softmax") else np.exp(s.y)
     return s.g * (p * (1 - p) if s.is_a("softmax") else 1 - p) if s.is_a("softmax", "log_softmax") else None
+
+
+def of_one_class(s: Step) -> Any:
+    return s.g - np.exp(s.y) if s.is_a("log_softmax") else None
+
+
+def masked_by_gradient(s: Step) -> Any:
+    return np.where(s.g > 0, s.g, 0) if s.is_a("relu", "maximum") else None
+
+
+def order_kept(s: Step) -> Any:
+    """The elements were picked in another order, and their gradients are not put back."""
+    return s.g if s.is_a("getitem") and np.shape(s.g) == np.shape(s.x) else None
+
+
+def operand_reversed(s: Step) -> Any:
+    return s.gradient(xs=s.with_x(np.flip(s.xs[1 - s.i]), 1 - s.i)) if s.is_a("multiply", "matmul") else None
+
+
+def gradient_transposed(s: Step) -> Any:
+    return s.gradient(g=np.swapaxes(s.g, -1, -2)) if s.is_a("matmul") and np.ndim(s.g) > 1 else None
+
+
+def extremum_of_other_axis(s: Step) -> Any:
+    axis = s.params.get("axis")
+    if not s.is_a("max", "min") or not isinstance(axis, int) or np.ndim(s.x) != 2:
+        return None
+    chosen = s.x == s.op.forward(s.x, axis=(axis + 1) % 2, keepdims=True)
+    return np.where(chosen, spread(s.g, s.x, **s.params), 0)
 
 
 def no_sum(s: Step) -> Any:
@@ -205,6 +200,14 @@ def exponent_kept(s: Step) -> Any:
 
 def exponent_lost(s: Step) -> Any:
     return s.g * s.xs[0] ** (s.xs[1] - 1) if s.is_a("power") and s.i == 0 else None
+
+
+def exponent_two_less(s: Step) -> Any:
+    return s.g * s.xs[1] * s.xs[0] ** (s.xs[1] - 2) if s.is_a("power") and s.i == 0 else None
+
+
+def logarithm_lost(s: Step) -> Any:
+    return s.g * s.y if s.is_a("power") and s.i == 1 else None
 
 
 def denominator_not_squared(s: Step) -> Any:
@@ -263,14 +266,24 @@ TWISTS = [
     Twist("chain", "{d} has the input of {op} where its derivative is meant, {slope}", input_as_slope),
     Twist("chain", "{d} at {op}: it takes the derivative of tanh for that of this op, {slope}", slope_of_tanh),
     Twist("chain", "{d} at {op}: it takes the derivative of sigmoid for that of this op, {slope}", slope_of_sigmoid),
+    Twist("sign", "{d} at {op}: a sign in the slope is wrong, 1 + y^2 is that of tan: it is {slope}", slope_of_tan),
     Twist("chain", "{d} at {op}: the slope is taken as 1 - {op}, and it is {slope}", unsquared),
     Twist("branch", "{d} takes the slope of {op} on the wrong side of 0", other_side),
+    Twist("branch", "{d} at {op}: the gradient goes to the branch that was not taken", other_branch),
     Twist("branch", "{d} passes unchanged through {op} where its input is negative", by_sign(through, False)),
     Twist("branch", "{d} is stopped at {op} where its input is negative", by_sign(nothing, False)),
     Twist("branch", "{d} has the wrong sign at {op} where its input is negative", by_sign(times(-1), False)),
     Twist("branch", "{d} passes unchanged through {op} where its input is positive", by_sign(through, True)),
     Twist("branch", "{d} is stopped at {op} where its input is positive", by_sign(nothing, True)),
     Twist("branch", "{d} has the wrong sign at {op} where its input is positive", by_sign(times(-1), True)),
+    Twist("dropped", "{d} at {op}: the sum of the gradient over the classes is missing, g - p sum(g)", of_one_class),
+    Twist("branch", "{d} passes through {op} where the gradient is positive, and not where the input is",
+          masked_by_gradient),
+    Twist("permuted", "{d} at {op}: elements were picked in another order, and their gradients are not put back",
+          order_kept),
+    Twist("permuted", "{d} at {op}: the other factor is in reverse order (a kernel turned round)", operand_reversed),
+    Twist("transposed", "{d} at {op}: the gradient that arrives is transposed", gradient_transposed),
+    Twist("axis", "{d} at {op}: the largest of the other axis is taken", extremum_of_other_axis),
     Twist("axis", "{d} at {op}: it goes along the other axis", other_axis),
     Twist("axis", "{d} at {op}: the running sum of the gradient goes from the other end", same_direction),
     Twist("transposed", "{d} at {op}: the other matrix is to be transposed on the way back", not_transposed),
@@ -283,6 +296,8 @@ TWISTS = [
           assigned),
     Twist("chain", "{d} at {op}: the exponent is not lowered by one", exponent_kept),
     Twist("chain", "{d} at {op}: the factor n of n z^(n - 1) is missing", exponent_lost),
+    Twist("chain", "{d} at {op}: the exponent is lowered by two, and not by one", exponent_two_less),
+    Twist("chain", "{d} at {op}: the factor log(b) of the derivative of b^n by n is missing", logarithm_lost),
     Twist("chain", "{d} at {op}: the denominator is to be squared, -a / b^2", denominator_not_squared),
     Twist("chain", "{d} at {op}: the numerator is missing, -a / b^2", denominator_alone),
     Twist("chain", "{d} at {op}: the denominator is missing, -a / b^2", numerator_alone),
@@ -293,14 +308,20 @@ TWISTS = [
     Twist("factor", "{d} has a factor 2 too many on the way from {op} to {x}", times(2)),
     Twist("factor", "{d} lacks a factor 2 on the way from {op} to {x}", times(0.5)),
 ]  # fmt: skip
-EXCESS: list[tuple[str, Callable]] = [  # slopes that the gradient of a result y is multiplied by, and should not be
-    ("the slope of sigmoid at {y}", lambda y: sigmoid_slope(y)),
-    ("the slope of softmax at {y}, p (1 - p)", lambda y: softmax_slope(y)),
-    ("the slope of tanh at {y}", lambda y: 1 - np.tanh(y) ** 2),
-    ("the slope of relu at {y}", lambda y: y > 0),
-    ("{y} (1 - {y})", lambda y: y * (1 - y)),
-    ("1 - {y}^2", lambda y: 1 - y * y),
-    ("{y}", lambda y: y),
+FACTORS: list[tuple[str, Callable]] = [  # what gradients are multiplied by, for a value v
+    ("{v}", lambda v: v),
+    ("1 - {v}", lambda v: 1 - v),
+    ("{v} (1 - {v})", lambda v: v * (1 - v)),
+    ("1 - {v}^2", lambda v: 1 - v * v),
+    ("{v}^2", lambda v: v * v),
+    ("sqrt({v})", lambda v: np.sqrt(v)),
+    ("sign({v})", lambda v: np.sign(v)),
+    ("exp({v})", lambda v: np.exp(v)),
+    ("log({v})", lambda v: np.log(v)),
+    ("the slope of sigmoid at {v}", lambda v: sigmoid_slope(v)),
+    ("the slope of tanh at {v}", lambda v: 1 - np.tanh(v) ** 2),
+    ("the slope of relu at {v}", lambda v: np.where(v > 0, 1, 0)),
+    ("the slope of softmax at {v}, p (1 - p)", lambda v: softmax_slope(v)),
 ]
 
 
@@ -314,168 +335,70 @@ def softmax_slope(y: Any) -> Any:
 
 
 
-# ---- the graph at one point ----------------------------------------------------------------------------------------
-
-
-class Graph:
-    """What f leaves behind at one point of a case: the results in the order of the walk."""
-
-    def __init__(self, case: Any, k: int, exchange: tuple[int, int] | None = None) -> None:
-        point = list(case.points[k])
-        wanted = [c is not None and r is not None for c, r in zip(case.claimed[k], case.right[k], strict=True)]
-        self.tensors = [
-            Tensor(np.array(x, dtype=float), True, name) if w else x
-            for x, w, name in zip(point, wanted, case.names, strict=True)
-        ]
-        self.names = {id(x): name for x, name in zip(self.tensors, case.names, strict=True)}
-        given = list(self.tensors)
-        if exchange:
-            i, j = exchange
-            given[i], given[j] = given[j], given[i]
-        with recording(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            self.y = case.f(*given)
-        if not isinstance(self.y, Tensor) or not self.y.requires_grad or self.y.size != 1:
-            raise TypeError("no graph")
-        self.order = below(self.y)
-        self.seed = np.ones_like(self.y._data)
-
-    def gradients(self, rules: dict[Place, Twisted]) -> list[Any]:
-        """The gradients by the inputs (None for those without a claim) with these rules altered."""
-        kept = {}
-        for place in {place for place, _ in rules}:
-            t = self.order[place]
-            kept[t] = t._op
-            n = len(t._inputs)
-            vjp = list(itertools.islice(iter(t._op.vjp), n))
-            t._op = SimpleNamespace(
-                vjp=[twisted(t._op, vjp[i], i, rules[place, i]) if (place, i) in rules else vjp[i] for i in range(n)]
-            )
-        try:
-            found = walk(self.order, self.seed, create_graph=False)
-        finally:
-            for t, op in kept.items():
-                t._op = op
-        return [
-            np.asarray(found.get(x, np.zeros(x.shape)), float) if isinstance(x, Tensor) else None for x in self.tensors
-        ]
-
-    def steps(self) -> dict[Place, Step]:
-        """Every step of the walk."""
-        found: dict[Place, Step] = {}
-
-        def note(place: Place) -> Twisted:
-            def twisted(s: Step) -> Any:
-                found[place] = s
-                return s.gradient()
-
-            return twisted
-
-        places = [
-            (k, i)
-            for k, t in enumerate(self.order)
-            if t._op is not None
-            for i, x in enumerate(t._inputs)
-            if isinstance(x, Tensor) and x.requires_grad
-        ]
-        self.gradients({place: note(place) for place in places})
-        return found
-
-    def same_as(self, other: Graph) -> bool:
-        """Whether the same ops were called."""
-        names = [[getattr(t._op, "name", "") for t in graph.order] for graph in (self, other)]
-        return names[0] == names[1]
-
-    # ---- in words
-
-    def words(self, x: Any, depth: int = 3) -> str:
-        """A value as the formula it comes from, or as the op that made it where that would be long."""
-        if id(x) in self.names:
-            return self.names[id(x)]
-        op = getattr(x, "_op", None)
-        if op is None:
-            return f"{x:g}" if isinstance(x, int | float) else "..."
-        if not depth:
-            return f"{op.name.strip('_')}(...)"
-        parts = [self.words(z, depth - 1) for z in x._inputs]
-        if op.name in SIGN:
-            text = f" {SIGN[op.name]} ".join(
-                f"({p})" if " " in p and not (op.name == "add" and i == 0) else p for i, p in enumerate(parts)
-            )
-        else:
-            text = f"{op.name.strip('_')}({', '.join(parts)})"
-        return text if len(text) <= 40 else self.words(x, depth - 1)
-
-    def values(self) -> list[tuple[str, Any]]:
-        """The inputs and the results, with their words; oldest first."""
-        inputs = [(self.names[id(x)], x._data if isinstance(x, Tensor) else x) for x in self.tensors]
-        inputs = [(name, x) for name, x in inputs if getattr(x, "dtype", np.dtype("O")).kind in "fiub"]
-        return inputs + [(self.words(t), t._data) for t in reversed(self.order) if t._op is not None]
-
-
-def twisted(op: Any, rule: Callable, i: int, twist: Twisted) -> Callable:
-    return lambda g, y, *xs, **params: twist(Step(op, rule, i, g, y, xs, params))
-
-
-def graphs(case: Any) -> list[Graph]:
-    """The graph at each point; none if f leaves none, or not the same everywhere."""
-    try:
-        found = [Graph(case, k) for k in range(len(case.points))]
-    except Exception:  # f may be made for arrays only, or call another library
-        return []
-    return found if all(graph.same_as(found[0]) for graph in found) else []
-
-
-def values(found: list[Graph], case: Any) -> list[tuple[str, list[Any]]]:
-    """The inputs and the steps of f in words, each with its value at every point."""
-    if not found:
-        numeric = [i for i, x in enumerate(case.points[0]) if np.asarray(x).dtype.kind in "fiub"]
-        return [(case.names[i], [np.asarray(point[i]) for point in case.points]) for i in numeric]
-    rows = [graph.values() for graph in found]
-    return [(row[0][0], [v for _, v in row]) for row in zip(*rows, strict=True)]
-
-
 # ---- the search ----------------------------------------------------------------------------------------------------
 
 
 class Alteration(NamedTuple):
+    """A way to go wrong, and the gradients that come of it at a point."""
+
     kind: str
     sentence: str  # with {d} for the gradient, {name} for the input
-    rules: dict[Place, Twisted]
+    gradients: Callable[[Graph], list[Any]]
+    added: bool = False  # whether these gradients, times a constant, are what the claimed one has in excess
 
 
-def alterations(graph: Graph) -> Iterator[Alteration]:
-    """Every mistake that can be made in this graph and makes a difference: at all results of an op, or at one."""
-    steps = graph.steps()
-    groups: dict[tuple[str, int], list[Place]] = {}
-    for place, s in steps.items():
-        groups.setdefault((s.op.name, place[1] if s.op.arity else 0), []).append(place)
-    statistics = [place for place, s in steps.items() if is_statistic(graph, place, s)]
+def made(kind: str, sentence: str, rules: dict[Place, Twisted]) -> Alteration:
+    return Alteration(kind, sentence, lambda graph: graph.gradients(rules))
+
+
+def alterations(family: list[Graph]) -> Iterator[Alteration]:
+    """Every mistake that can be made in a graph and makes a difference: at all results of an op, or at one."""
+    graph, at_points = family[0], [graph.steps() for graph in family]
+    steps = at_points[0]
+    statistics = reduced_and_spread(graph, steps)
+    alone = [[place] for place in steps] if len(steps) <= MANY else []
     for twist in TWISTS:
-        for places in [*(p for p in groups.values() if len(p) > 1), *([place] for place in steps)]:
-            rules = {p: twist.rule for p in places if makes_a_difference(steps[p], twist.rule)}
-            if len(rules) == len(places):
-                yield Alteration(twist.kind, sentence(graph, twist, places, steps), rules)
+        for places in [*groups(steps), *alone]:
+            if all(any(makes_a_difference(other[p], twist.rule) for other in at_points) for p in places):
+                yield made(twist.kind, sentence(twist, [steps[p] for p in places]), dict.fromkeys(places, twist.rule))
         if twist.rule is nothing and len(statistics) > 1:
-            names = " and ".join(dict.fromkeys(graph.words(graph.order[k]) for k, _ in statistics[:3]))
+            names = " and ".join(dict.fromkeys(graph.words(steps[place].result) for place in statistics[:3]))
             text = f"{{d}} treats {names} as constants, and they depend on {{name}} too"
-            yield Alteration("dropped", text, dict.fromkeys(statistics, nothing))
-    yield from wrong_values(graph, steps)
-    yield from factors_in_excess(graph, steps)
+            yield made("dropped", text, dict.fromkeys(statistics, nothing))
+    for search in (values_of_another_call, wrong_values, factors_in_excess, updated_too_early) if alone else ():
+        yield from search(graph, steps)
 
 
-def is_statistic(graph: Graph, place: Place, s: Step) -> bool:
-    """Whether a step leads back through a reduction whose result is spread over an array again, as in normalisation."""
-    t = graph.order[place[0]]
-    used = [u for u in graph.order if any(z is t for z in u._inputs)]
-    return s.is_a("mean", "sum", "max", "min", "logsumexp") and any(np.size(u._data) > np.size(t._data) for u in used)
+def groups(steps: dict[Place, Step]) -> list[list[Place]]:
+    """Steps at which a mistake is made together: all of one op, or those in one shape, or with one operand."""
+    found: dict[Any, list[Place]] = {}
+    for place, s in steps.items():
+        i = s.i if s.op.arity else 0
+        found.setdefault((s.op.name, i), []).append(place)
+        found.setdefault((s.op.name, i, *map(np.shape, s.xs)), []).append(place)
+        if s.op.arity == 2:
+            found.setdefault((s.op.name, i, id(s.result._inputs[1 - i])), []).append(place)
+        if s.is_a("where", "maximum", "minimum"):  # both branches of one choice
+            found.setdefault(place[0], []).append(place)
+    return [list(places) for places in dict.fromkeys(tuple(p) for p in found.values() if len(p) > 1)]
 
 
-def makes_a_difference(s: Step, twist: Twisted) -> bool:
+def reduced_and_spread(graph: Graph, steps: dict[Place, Step]) -> list[Place]:
+    """Steps back through reductions whose results are spread over an array again: statistics, as in normalisation."""
+    largest: dict[int, int] = {}  # of what a result is used for, by id
+    for t in graph.order:  # newest first, so users come before what they use
+        size = max(largest.get(id(t), 0), t.size)
+        for x in t._inputs:
+            largest[id(x)] = max(largest.get(id(x), 0), size)
+    reductions = ("mean", "sum", "max", "min", "logsumexp")
+    return [p for p, s in steps.items() if s.is_a(*reductions) and largest.get(id(s.result), 0) > np.size(s.y)]
+
+
+def makes_a_difference(s: Step, twisted: Twisted) -> bool:
     """Whether a mistake can be made at this step, in the right shape, and changes the gradient there."""
     with _ModeContext(PLAIN):
         try:
-            wrong, right = twist(s), s.gradient()
+            wrong, right = twisted(s), s.gradient()
             if wrong is None or np.shape(wrong) not in (np.shape(right), np.shape(s.x)):
                 return False
             shape = np.shape(s.x)
@@ -487,89 +410,123 @@ def makes_a_difference(s: Step, twist: Twisted) -> bool:
 
 def wrong_values(graph: Graph, steps: dict[Place, Step]) -> Iterator[Alteration]:
     """A value of the forward pass is used where another one of the same shape is meant."""
-    known = [(x, None) for x in graph.tensors] + [(t, t._op) for t in reversed(graph.order) if t._op is not None]
+    known = [(where, x) for where, x in graph.known() if np.ndim(x)]
+    for (place, s), (where, x) in itertools.product(steps.items(), known):
+        words = graph.words(x)
+        if s.is_a("multiply", "matmul", "divide"):
+            meant = s.result._inputs[1 - s.i]
+            if x is not meant and np.shape(x) == np.shape(meant):
+                text = f"{{d}} is computed with {words} where {graph.words(meant)} is meant"
+                yield made("saved", text, {place: with_operand(where)})
+        if x is s.source or np.shape(x) != np.shape(s.y):
+            continue
+        if s.unary:
+            meant = graph.words(s.source)
+            text = f"{{d}} takes the slope of {s.op.name} at {words} where that at {meant} is meant"
+            yield made("saved", text, {place: slope_at(where)})
+        if s.is_a("relu", "maximum", "minimum", "clip", "leaky_relu"):
+            for sign, relation in ((1, ">"), (-1, "<")):
+                here = graph.words(s.result)
+                text = f"{{d}} passes through {here} where {words} {relation} 0: another condition is meant"
+                yield made("branch", text, {place: passing_where(where, sign)})
+
+
+def with_operand(where: Where) -> Twisted:
+    return lambda s: s.gradient(xs=s.with_x(s.graph.value(where), 1 - s.i))
+
+
+def slope_at(where: Where) -> Twisted:
+    def twisted(s: Step) -> Any:
+        x = s.graph.value(where)
+        return s.gradient(y=s.op.forward(x, **s.params), xs=(x,))
+
+    return twisted
+
+
+def passing_where(where: Where, sign: int) -> Twisted:
+    return lambda s: np.where(sign * s.graph.value(where) > 0, s.g, 0)
+
+
+def values_of_another_call(graph: Graph, steps: dict[Place, Step]) -> Iterator[Alteration]:
+    """The slope at one use of an op is computed from what a later use, or the first or last call, has left."""
+    uses: dict[tuple, list[Place]] = {}
     for place, s in steps.items():
-        if s.is_a("multiply", "matmul", "divide") and np.shape(s.xs[0]) != ():
-            j = 1 - s.i
-            meant = graph.order[place[0]]._inputs[j]
-            for x, _ in known:
-                if x is not meant and np.shape(x) == np.shape(s.xs[j]) and getattr(x, "dtype", None) is not None:
-                    text = f"{{d}} is computed with {graph.words(x)} where {graph.words(meant)} is meant"
-                    yield Alteration("saved", text, {place: with_operand(graph, x, j)})
-        elif s.unary:
-            t = graph.order[place[0]]
-            for u, op in known:
-                if u is not t and op is t._op and np.shape(u) == np.shape(s.y):
-                    text = f"{{d}} takes the slope at {graph.words(u)} where that at {graph.words(t)} is meant"
-                    yield Alteration("saved", text, {place: at_other(graph, u)})
+        uses.setdefault((s.op.name, np.shape(s.y), place[1]), []).append(place)
+    for (name, *_), places in uses.items():
+        if len(places) > 1:
+            last = places[0][0]
+            text = f"{{d}} takes the slope of every {name} at its last use: each use needs the values of its own"
+            yield made("stale", text, dict.fromkeys(places, slope_of_result(lambda graph: graph, last)))
+    for place, s in steps.items():
+        if s.unary or s.is_a("maximum", "minimum"):
+            for text, other in (("the first call", first_point), ("the call before", point_before)):
+                text = f"{{d}} takes the slope of {graph.words(s.result)} from {text}: save it anew each time"
+                yield made("stale", text, {place: slope_of_result(other, place[0])})
+
+
+def first_point(graph: Graph) -> Graph:
+    return graph.first
+
+
+def point_before(graph: Graph) -> Graph:
+    return graph.before
+
+
+def slope_of_result(of: Callable[[Graph], Graph], k: int) -> Twisted:
+    def twisted(s: Step) -> Any:
+        t = of(s.graph).order[k]
+        return s.gradient(y=t._data, xs=[x._data if isinstance(x, Tensor) else x for x in t._inputs])
+
+    return twisted
 
 
 def factors_in_excess(graph: Graph, steps: dict[Place, Step]) -> Iterator[Alteration]:
     """The gradient of a result is multiplied by a slope once too often before it is passed on."""
     for k, t in enumerate(graph.order):
         places = [place for place in steps if place[0] == k]
-        for text, slope in EXCESS if np.ndim(t._data) else ():
-            sentence = f"{{d}} has a factor in excess: {text.format(y=graph.words(t))}"
-            yield Alteration("chain", sentence, dict.fromkeys(places, multiplied(slope)))
+        for text, slope in FACTORS if places and t.ndim else ():
+            sentence = f"{{d}} has a factor in excess: {text.format(v=graph.words(t))}"
+            yield made("chain", sentence, dict.fromkeys(places, multiplied(slope)))
 
 
 def multiplied(slope: Callable) -> Twisted:
     return lambda s: s.gradient(g=s.g * slope(s.y))
 
 
-def position(graph: Graph, x: Any) -> tuple[str, int]:
-    """Where a value is in a graph, so that it is found in another one."""
-    for k, z in enumerate(graph.tensors):
-        if z is x:
-            return "tensors", k
-    return "order", next(k for k, t in enumerate(graph.order) if t is x)
+def updated_too_early(graph: Graph, steps: dict[Place, Step]) -> Iterator[Alteration]:
+    """An operand has made its step down its own gradient when it is used on the way back."""
+    for place, s in steps.items():
+        operand = s.result._inputs[1 - s.i] if s.is_a("matmul", "multiply") else None
+        other = next((k for k, x in enumerate(graph.inputs) if x is operand and isinstance(x, Tensor)), None)
+        if other is not None:
+            text = f"{{d}} is computed with {graph.words(operand)} after its update: compute all gradients first"
+            yield Alteration("saved", text, excess_of_update(place, other), added=True)
 
 
-class FromGraph:
-    """A mistake that needs a value from elsewhere in the graph; `at` gives it for the graph of another point."""
+def excess_of_update(place: Place, other: int) -> Callable[[Graph], list[Any]]:
+    """What a gradient has in excess when an operand at one place is changed by its own gradient."""
 
-    def __init__(self, graph: Graph, x: Any, use: Callable[[Step, Any], Any]) -> None:
-        self.where, self.use = position(graph, x), use
-        self.x = x
+    def gradients(graph: Graph) -> list[Any]:
+        change = graph.gradients({})[other]
+        changed = graph.gradients({place: lambda s: s.gradient(xs=s.with_x(change, 1 - s.i))})
+        without = graph.gradients({place: nothing})
+        return [a - b if a is not None else None for a, b in zip(changed, without, strict=True)]
 
-    def at(self, graph: Graph) -> FromGraph:
-        other = object.__new__(FromGraph)
-        other.where, other.use = self.where, self.use
-        other.x = getattr(graph, self.where[0])[self.where[1]]
-        return other
-
-    def __call__(self, s: Step) -> Any:
-        return self.use(s, self.x)
+    return gradients
 
 
-def with_operand(graph: Graph, x: Any, j: int) -> FromGraph:
-    def use(s: Step, x: Any) -> Any:
-        value = x._data if isinstance(x, Tensor) else x
-        return s.gradient(xs=tuple(value if i == j else z for i, z in enumerate(s.xs)))
-
-    return FromGraph(graph, x, use)
-
-
-def at_other(graph: Graph, u: Tensor) -> FromGraph:
-    def use(s: Step, u: Any) -> Any:
-        values = [x._data if isinstance(x, Tensor) else x for x in u._inputs]
-        return s.gradient(y=u._data, xs=values)
-
-    return FromGraph(graph, u, use)
-
-
-def sentence(graph: Graph, twist: Twist, places: list[Place], steps: dict[Place, Step]) -> str:
-    """The sentence of a mistake made at these places."""
-    t, i = graph.order[places[0][0]], places[0][1]
-    name = steps[places[0]].op.name.strip("_")
-    alone = sum(u._op is not None and u._op.name == steps[places[0]].op.name for u in graph.order) == 1
-    op, x = (f"every {name}", "its input") if len(places) > 1 else (graph.words(t), graph.words(t._inputs[i]))
-    if len(places) == 1 and alone and twist.kind == "chain":
+def sentence(twist: Twist, steps: list[Step]) -> str:
+    """The sentence of a mistake made at these steps."""
+    s, graph = steps[0], steps[0].graph
+    name, source = s.op.name.strip("_"), s.source
+    alone = sum(u._op is s.op for u in graph.order) == 1
+    op, x = (f"every {name}", "its input") if len(steps) > 1 else (graph.words(s.result), graph.words(source))
+    if len(steps) == 1 and alone and twist.kind == "chain":
         op = name
-    leaf = len(places) == 1 and getattr(t._inputs[i], "_op", None) is None
-    uses = sum(z is t._inputs[i] for u in graph.order for z in u._inputs)
-    use = f"{x} is treated as a constant there, and it depends on {{name}} too"
-    if leaf:
+    uses = sum(z is source for u in graph.order for z in u._inputs)
+    leaf = len(steps) == 1 and source._op is None
+    use = f"{x} is treated as a constant there" + ("" if leaf else ", and it depends on {name} too")
+    if leaf and uses > 1:
         use = f"{x} is used {uses} times, and the gradients of all uses add up"
     return twist.sentence.format(d="{d}", op=op, x=x, slope=SLOPES.get(name, "its derivative"), use=use)
 
@@ -577,52 +534,49 @@ def sentence(graph: Graph, twist: Twist, places: list[Place], steps: dict[Place,
 def explain(case: Any, found: list[Graph], suspects: list[Any], in_words: Callable) -> dict[str, tuple[str, str]]:
     """For each input, the alteration that gives its claimed gradient: of several, that which explains most inputs."""
     best: dict[str, tuple[tuple, tuple[str, str]]] = {}
-    walks = max(30, WORK // max(1, len(found[0].order))) if found else 0
-    for number, (kind, text, gradients) in enumerate(itertools.islice(candidates(case, found), walks)):
-        at_first = gradients(0)
-        hopeful = [s for s in suspects if at_first is not None and s.may_be(at_first[s.i])]
+    for number, (a, family) in enumerate(candidates(case, found)):
+        at_first = attempt(a, family[0])
+        hopeful = [s for s in suspects if at_first is not None and s.may_be(at_first[s.i], a.added)]
         if not hopeful:
             continue
-        everywhere: list[Any] = [at_first, *(gradients(k) for k in range(1, len(case.points)))]
+        everywhere = [at_first, *(attempt(a, graph) for graph in family[1:])]
         if any(g is None for g in everywhere):
             continue
-        factors = {s: s.multiple([g[s.i] for g in everywhere]) for s in hopeful}
+        factors = {s: s.multiple([g[s.i] for g in everywhere if g], a.added) for s in hopeful}
         fitting = {s: k for s, k in factors.items() if k is not None}
-        exact = all(k == 1 for k in fitting.values())
         for s, k in fitting.items():
             rank = (k != 1, -len(fitting), number)
             if s.name not in best or rank < best[s.name][0]:
-                more = "" if k == 1 else f"; and it is {in_words(case, k)[0]} what that gives"
-                best[s.name] = rank, (kind, text.format(d=s.d, name=s.name) + more)
-        if exact and len(fitting) == len(suspects):
+                more = "" if k == 1 or a.added else f"; and it is {in_words(case, k)[0]} what that gives"
+                best[s.name] = rank, (a.kind, a.sentence.format(d=s.d, name=s.name) + more)
+        if len(fitting) == len(suspects) and all(k == 1 for k in fitting.values()):
             break
     return {name: finding for name, (_, finding) in best.items()}
 
 
-def candidates(case: Any, found: list[Graph]) -> Iterator[tuple[str, str, Callable[[int], list[Any] | None]]]:
-    """Gradients that may have been computed by mistake: kind, sentence, and the gradients at each point."""
-    n = len(case.names)
-    for i, j in itertools.combinations(range(n), 2) if found else ():
+def candidates(case: Any, found: list[Graph]) -> Iterator[tuple[Alteration, list[Graph]]]:
+    """Alterations with the graphs that they are made in: the function as it is, and read in larger ops."""
+    if not found:
+        return
+    walks = max(30, WORK // len(found[0].order))
+    read = graphs(case)
+    for family in ([read, found] if recognised(read) else [found]):
+        for alteration in itertools.islice(alterations(family), walks):
+            yield alteration, family
+    for i, j in itertools.combinations(range(len(case.names)), 2):
         x, z = case.points[0][i], case.points[0][j]
         if np.shape(x) == np.shape(z) and np.ndim(x) and np.asarray(x).dtype.kind == np.asarray(z).dtype.kind == "f":
             text = f"{{d}} is the gradient of the function with {case.names[i]} and {case.names[j]} exchanged"
-            yield "other-input", text, guarded(lambda k, pair=(i, j): Graph(case, k, pair).gradients({}))
-    for kind, text, rules in alterations(found[0]) if found else ():
-
-        def gradients(k: int, rules: dict = rules) -> list[Any]:
-            graph = found[k]
-            return graph.gradients({p: t.at(graph) if isinstance(t, FromGraph) else t for p, t in rules.items()})
-
-        yield kind, text, guarded(gradients)
+            exchanged = graphs(case, (i, j))
+            if exchanged:
+                yield made("other-input", text, {}), exchanged
 
 
-def guarded(gradients: Callable) -> Callable[[int], list[Any] | None]:
-    def attempt(k: int) -> list[Any] | None:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                return gradients(k)
-        except Exception:  # rules that refuse altered values
-            return None
-
-    return attempt
+def attempt(alteration: Alteration, graph: Graph) -> list[Any] | None:
+    """The gradients by mistake, None where the altered rules cannot be run."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return alteration.gradients(graph)
+    except Exception:  # a rule that refuses altered values
+        return None

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import altered
+from . import altered, graphs
 
 Arrays = list[Any]  # one for each input, or None
 
@@ -29,7 +29,6 @@ class Case(NamedTuple):
     points: list[Arrays]  # the inputs, in the order in which the claimed gradient was computed at them
     claimed: list[Arrays]  # at each point, the claimed gradient by each input; None for an input without a claim
     right: list[Arrays]  # the same, and right to some 1e-14
-    claim: Callable[..., Arrays] | None = None  # claim(*inputs), which computed `claimed`
 
 
 class Diagnosis(NamedTuple):
@@ -73,17 +72,31 @@ class Suspect:
         """The constant k for which k times this is what was claimed, at all points."""
         return constant_factor(self.claimed, list(candidate), self.tolerance)
 
-    def may_be(self, candidate: Any) -> bool:
-        """Whether this, at the first point, may be what was claimed, or a multiple of it."""
+    def of(self, what: str, k: int) -> np.ndarray:
+        """The entries of the claimed or the right gradient at a point, in one row."""
+        return np.ravel(getattr(self, what)[k])
+
+    def may_be(self, candidate: Any, added: bool = False) -> bool:
+        """Whether this, at the first point, may be what was claimed (or added), or a multiple of it."""
+        if added:
+            return np.shape(candidate) == self.shape and bool(np.any(candidate))
         c = self.claimed[0]
         if c.shape != np.shape(candidate) or not np.all(np.isfinite(candidate)):
             return False
         norm = float(np.sum(candidate * candidate))
         return norm > 0 and close(c, float(np.sum(c * candidate)) / norm * candidate, self.tolerance)
 
-    def multiple(self, candidate: Arrays) -> float | None:
-        """1.0 where this is what was claimed, else the constant factor between them, if there is one."""
+    def multiple(self, candidate: Arrays, added: bool = False) -> float | None:
+        """1.0 where this is what was claimed (or added), else the constant factor between them, if there is one."""
+        if added:
+            return 1.0 if self.excess_factor(candidate) is not None else None
         return 1.0 if self.fits(candidate) else self.factor(candidate)
+
+    def excess_factor(self, basis: Arrays) -> float | None:
+        """The k with claimed = right + k * basis; digits cancel in that difference."""
+        difference = [c - r for c, r in zip(self.claimed, self.right, strict=True)]
+        scale = min(largest(d) for d in difference) / max(largest(r) for r in self.right)
+        return constant_factor(difference, basis, min(1e-3, 10 * self.tolerance / min(scale, 1)))
 
     def wrong_entries(self) -> Arrays:
         """At each point, where the claimed gradient is wrong."""
@@ -216,87 +229,36 @@ def places(mask: np.ndarray) -> str:
 # ---- what concerns the function that computed the gradient ---------------------------------------------------------
 
 
-def called(case: Case, point: Arrays) -> Arrays:
-    """The claimed gradient at a point, computed on copies of its inputs."""
-    assert case.claim is not None
-    return list(case.claim(*[np.array(x) if isinstance(x, np.ndarray) else x for x in point]))
-
-
-def copies(arrays: Arrays) -> Arrays:
-    return [None if a is None else np.array(a) for a in arrays]
-
-
-def equal(some: Arrays, others: Arrays) -> bool:
-    """Exactly, and nan equals nan."""
-    return all(
-        np.shape(a) == np.shape(b) and np.array_equal(a, b, equal_nan=True)
-        for a, b in zip(some, others, strict=False)
-        if a is not None and b is not None
-    )
-
-
-def changes_its_input(case: Case) -> Finding:
-    """The claimed function writes into the arrays that it is given."""
-    assert case.claim is not None
-    given = [np.array(x) if isinstance(x, np.ndarray) else x for x in case.points[0]]
-    case.claim(*given)
-    pairs = zip(case.names, given, case.points[0], strict=True)
-    changed = [name for name, x, before in pairs if isinstance(x, np.ndarray) and not equal([x], [before])]
-    if not changed:
-        return None
-    return "aliasing", (
-        f"the claimed gradient changes its input {' and '.join(changed)}: an in-place operation (+=, *=, out=, or "
-        "writing into a view) works on the caller's array; work on a copy"
-    )
-
-
-def returns_its_buffer(case: Case) -> Finding:
-    """An earlier result changes when the function is called again."""
-    result = called(case, case.points[0])
-    before = copies(result)
-    called(case, case.points[-1])
-    if equal(result, before):
-        return None
-    return "aliasing", (
-        "a gradient that was returned changes on the next call: each call writes into the same array; return a new one"
-    )
-
-
 def depends_on_the_past(case: Case) -> Finding:
-    """Calls at the same point differ: by chance, by what the calls before have left, or by adding up."""
-    first, last = case.points[0], case.points[-1]
-    copies(called(case, last))
-    one, two, three = (copies(called(case, first)) for _ in range(3))
-    if equal(one, two) and equal(two, three):
-        return None
-    if equal(two, three):
-        return "stale", (
-            "the claimed gradient depends on the call before: a value kept from the forward pass of other inputs is "
-            "used; compute it anew, or save it for each call"
-        )
-    steps = [(np.subtract(b, a), np.subtract(c, b)) for a, b, c in zip(one, two, three, strict=True) if a is not None]
-    if all(close(s, t, 1e-6) for s, t in steps):
-        return "stale", (
-            "the claimed gradient grows with each call: it is added to that of the calls before; set it to zero first"
-        )
-    return "random", "two calls at the same inputs give different gradients: it depends on random numbers"
-
-
-def is_of_another_point(case: Case) -> Finding:
-    """At each point the right gradient of the point before, or of the first point of all."""
+    """Each claimed gradient is made of the right one and of that of the call before: c_k = a c_(k-1) + b r_k."""
     wrong = [s for s in suspects(case) if s.fitting and s.is_wrong]
-    n = len(case.points)
-    if n < 2 or not wrong:
+    if len(case.points) < 3 or not wrong:
         return None
-    if all(close(s.claimed[k], s.right[k - 1], s.tolerance) for s in wrong for k in range(1, n)):
+    claimed, right = (np.array([np.concatenate([s.of(what, k) for s in wrong]) for k in range(len(case.points))])
+                      for what in ("claimed", "right"))  # fmt: skip
+    if close(claimed[1:], right[:-1], wrong[0].tolerance):
         return "stale", "each gradient is that of the call before: a saved value is read before it is renewed"
-    same = all(close(s.claimed[k], s.claimed[0], s.tolerance) for s in wrong for k in range(1, n))
-    if same and all(close(s.claimed[0], s.right[0], s.tolerance) for s in wrong):
-        return "stale", "every call gives the gradient of the first call: a saved value is never renewed"
-    return None
+    basis = np.stack([claimed[:-1].ravel(), right[1:].ravel()], axis=1)
+    if not np.isfinite(basis).all() or len(basis) < 6 or np.linalg.matrix_rank(basis) < 2:
+        return None
+    (a, b), *_ = np.linalg.lstsq(basis, claimed[1:].ravel(), rcond=None)
+    if abs(a) < 1e-6 or not close(claimed[1:].ravel(), basis @ [a, b], wrong[0].tolerance):
+        return None
+    if abs(b) < 1e-6:
+        return None  # no gradient of these points at all
+    if abs(a - 1) < 1e-6 and abs(b - 1) < 1e-6:
+        return "stale", "each gradient is added to those of the calls before: set what is kept to zero first"
+    mean = f"{a:.4g} times that of the call before, and {b:.4g} of the right one"
+    return "stale", f"what is returned is a running mean: {mean}"
 
 
-GENERAL: list[Callable[[Case], Finding]] = [changes_its_input, returns_its_buffer, depends_on_the_past]
+def stays_the_same(s: Suspect) -> Finding:
+    """At every point the right gradient of the first."""
+    if not s.fitting or len(s.x) < 2 or s.same(s.right, [s.right[0]] * len(s.x)):
+        return None
+    if not s.fits([s.right[0]] * len(s.x)):
+        return None
+    return "stale", f"{s.d} is the gradient of the first call at every call: a saved value is never renewed"
 
 
 # ---- hypotheses on one input, from the simplest --------------------------------------------------------------------
@@ -369,7 +331,13 @@ def rearranged(s: Suspect) -> Finding:
         if k is not None:
             words, advice = ("minus", "") if abs(k + 1) < 1e-8 else factor_in_words(s.case, k, s.tolerance)
             found.append((kind, f"{s.d} is {words} the right gradient, {what}" + (f": {advice}" if advice else "")))
+    if not found and s.x[0].size > 2 and s.same(list(map(in_order, s.claimed)), s.each(in_order)):
+        found.append(("permuted", f"{s.d} has the right values in the wrong order"))
     return found[0] if found else None
+
+
+def in_order(a: np.ndarray) -> np.ndarray:
+    return np.sort(a, axis=None)
 
 
 def misshapen(s: Suspect) -> Finding:
@@ -472,11 +440,8 @@ def lacks_a_penalty(s: Suspect) -> Finding:
     """The difference is a multiple of x, of its sign, or of 1."""
     if not s.fitting:
         return None
-    difference = [c - r for c, r in zip(s.claimed, s.right, strict=True)]
-    scale = min(largest(d) for d in difference) / max(largest(r) for r in s.right)
-    tolerance = min(1e-3, 10 * s.tolerance / min(scale, 1))  # digits cancel in a difference
     for kind, text, basis in PENALTIES:
-        k = constant_factor(difference, [basis(x) for x in s.x], tolerance)
+        k = s.excess_factor([basis(x) for x in s.x])
         if k is None or s.x[0].size * len(s.x) < 4:
             continue
         size = f"{abs(k):.6g}"
@@ -488,45 +453,32 @@ def lacks_a_penalty(s: Suspect) -> Finding:
     return None
 
 
-SIMPLE: list[Callable[[Suspect], Finding]] = [
-    all_zero, not_finite, off_by_a_factor, misshapen, rearranged, of_another_input, lacks_a_penalty,
-]  # fmt: skip
-
-
 # ---- hypotheses on one input, tried when no altered rule explains it -----------------------------------------------
-
-FACTORS: list[tuple[str, Callable]] = [  # what gradients are multiplied by
-    ("{v}", lambda v: v),
-    ("(1 - {v})", lambda v: 1 - v),
-    ("{v} (1 - {v})", lambda v: v * (1 - v)),
-    ("(1 - {v}^2)", lambda v: 1 - v * v),
-    ("{v}^2", lambda v: v * v),
-    ("sqrt({v})", lambda v: np.sqrt(v)),
-    ("sign({v})", lambda v: np.sign(v)),
-    ("exp({v})", lambda v: np.exp(v)),
-]
-
 
 def off_by_a_value(s: Suspect) -> Finding:
     """The right gradient times a value that is known (an input, or a step of the function), or divided by it."""
     if not s.fitting or len(s.pooled(s.right)) < 4:
         return None
-    for (name, v), (text, function) in itertools.product(s.values, FACTORS):
-        if np.size(v[0]) and spreads(v[0], s.shape):
-            factors = [function(np.asarray(a, float)) for a in v]
-            term = text.format(v=name)
-            if all(not np.allclose(a, 1) for a in factors):
-                for verb, advice, candidate in (
-                    ("lacks the factor", "multiply", [r / a for r, a in zip(s.right, factors, strict=True)]),
-                    ("has the factor", "divide", [r * a for r, a in zip(s.right, factors, strict=True)]),
-                ):
-                    if (k := s.factor(candidate)) is not None:
-                        words = factor_in_words(s.case, k)[0]
-                        more = "" if abs(k - 1) < 1e-8 else f", and is then {words} the right one"
-                        if advice == "divide":
-                            return "chain", f"{s.d} {verb} {term} in excess: divide by it{more}"
-                        return "chain", f"{s.d} {verb} {term}: {advice} by it{more}"
+    for (name, v), (text, function) in itertools.product(s.values, altered.FACTORS):
+        if not np.size(v[0]) or not spreads(v[0], s.shape):
+            continue
+        factors = [function(np.asarray(a, float)) for a in v]
+        if all(np.allclose(a, factors[0].flat[0]) for a in factors) or not all(np.isfinite(a).all() for a in factors):
+            continue
+        term = text.format(v=name)
+        kind = "branch" if text == "sign({v})" else "chain"
+        lacking = constant_factor([c * a for c, a in zip(s.claimed, factors, strict=True)], s.right, s.tolerance)
+        if lacking is not None:
+            return kind, f"{s.d} lacks the factor {term}: multiply by it{also_off(s, lacking)}"
+        excess = s.factor([r * a for r, a in zip(s.right, factors, strict=True)])
+        if excess is not None:
+            return kind, f"{s.d} has the factor {term} in excess: leave it out{also_off(s, excess)}"
     return None
+
+
+def also_off(s: Suspect, k: float) -> str:
+    words = factor_in_words(s.case, k, s.tolerance)[0]
+    return "" if abs(k - 1) < 1e-8 else f"; and even then it is {words} the right one"
 
 
 def spreads(v: Any, shape: tuple[int, ...]) -> bool:
@@ -545,7 +497,6 @@ def only_where(s: Suspect) -> Finding:
     where = condition(s, wrong)
     if not where:
         return None
-    kind = "kink" if "=" in where else "branch"
     c, r = (s.pooled(a)[s.pooled(wrong)] for a in (s.claimed, s.right))
     how = "it is wrong"
     if not c.any():
@@ -556,34 +507,79 @@ def only_where(s: Suspect) -> Finding:
         how = "it has the wrong sign"
     elif (k := constant_factor([c], [r], s.tolerance)) is not None:
         how = f"it is {factor_in_words(s.case, k)[0]} the right one"
-    return kind, f"{s.d} is right except where {where}: there {how}"
+    return "branch", f"{s.d} is right except where {where}: there {how}"
 
 
 NICE = (0.0, 1.0, -1.0, 0.5, -0.5, 2.0, -2.0, 3.0, -3.0, 6.0)
 
 
-def condition(s: Suspect, wrong: Arrays) -> str:
+def condition(s: Suspect, wrong: Arrays, strict: bool = True) -> str:
     """A condition in words that holds in just those entries, "" if none is found."""
     marked = s.pooled(wrong)
     if marked.all() or not marked.any():
         return ""
+    lasting = len(wrong) > 2 and all(np.array_equal(mask, wrong[0]) for mask in wrong)  # by index, and not by value?
     for name, v in s.values:
-        if not spreads(v[0], s.shape):
+        if not spreads(v[0], s.shape) or (lasting and not all(np.array_equal(a, v[0]) for a in v)):
             continue
         entries = s.pooled(v).astype(float)
         inside, outside = entries[marked], entries[~marked]
-        for c in NICE:
-            if np.all(inside == c) and np.all(outside != c):
-                return f"{name} = {c:g}"
-        if min(len(inside), len(outside)) < 3 or len(entries) < 8:
-            continue
-        for text, a, b in ((name, inside, outside), (f"|{name}|", np.abs(inside), np.abs(outside))):
-            for c in NICE:
-                if a.max() <= c <= b.min() and a.max() < b.min():
-                    return f"{text} < {c:g}"
-                if b.max() <= c <= a.min() and b.max() < a.min():
-                    return f"{text} > {c:g}"
+        equal = [f"{name} = {c:g}" for c in NICE if np.all(inside == c) and np.all(outside != c)]
+        ways = 3000 if strict and v is not s.x else 50  # to mark as many entries, lest it fits by chance
+        enough = math.comb(len(entries), len(inside)) >= ways
+        found = equal or (list(relations(name, inside, outside)) if enough else [])
+        if found:
+            return found[0]
     return ""
+
+
+def relations(name: str, inside: np.ndarray, outside: np.ndarray) -> Iterator[str]:
+    """Comparisons with round numbers that tell the values inside from those outside."""
+    for text, a, b in ((name, inside, outside), (f"|{name}|", np.abs(inside), np.abs(outside))):
+        for c in NICE:
+            if a.max() <= c <= b.min() and a.max() < b.min():
+                yield f"{text} < {c:g}"
+            if b.max() <= c <= a.min() and b.max() < a.min():
+                yield f"{text} > {c:g}"
+    for low, high in itertools.combinations(sorted(NICE), 2):
+        between = (outside > low) & (outside < high)
+        if low <= inside.min() and inside.max() <= high and not between.any():
+            yield f"{low:g} < {name} < {high:g}"
+
+
+def at_kinks(s: Suspect) -> Finding:
+    """Wrong only where the function has a kink."""
+    if not s.fitting:
+        return None
+    found = [(k, tuple(map(int, index))) for k, mask in enumerate(s.wrong_entries()) for index in np.argwhere(mask)]
+    if not found or len(found) > 50:
+        return None
+    try:
+        slopes = [one_sided_slopes(s, k, index) for k, index in found]
+    except Exception:  # a function of tensors only, or one that objects
+        return None
+    if not all(abs(left - right) > 1e-3 * max(abs(left), abs(right)) for left, right in slopes):
+        return None
+    (k, index), (left, right) = found[0], slopes[0]
+    entry = s.name + (str(list(index)) if index else "")
+    return "kink", (
+        f"{s.d} is right except at kinks of the function, as at {entry} = {s.x[k][index]:g}: there the slope is "
+        f"{left:.4g} on the left and {right:.4g} on the right, and {s.claimed[k][index]:.4g} is claimed"
+    )
+
+
+def one_sided_slopes(s: Suspect, k: int, index: tuple[int, ...]) -> tuple[float, float]:
+    """The slopes of the function along one entry of the input, on the left and on the right."""
+
+    def f(step: float) -> float:
+        x = s.x[k].copy()
+        x[index] += step
+        y = s.case.f(*[x if i == s.i else v for i, v in enumerate(s.case.points[k])])
+        return float(np.asarray(getattr(y, "_data", y)).reshape(()))
+
+    h = 1e-6 * max(1.0, abs(float(s.x[k][index])))
+    y = f(0)
+    return (y - f(-h)) / h, (f(h) - y) / h
 
 
 def in_some_entries(s: Suspect) -> Finding:
@@ -617,6 +613,8 @@ def imprecise(s: Suspect) -> Finding:
     """Close, and not right."""
     if not s.fitting:
         return None
+    if all(np.array_equal(c, np.round(c)) for c in s.claimed) and s.same(s.claimed, s.each(np.trunc)):
+        return "precision", f"{s.d} is cut to whole numbers: an array of integers holds it on the way"
     error = max(largest(c - r) / largest(r) for c, r in zip(s.claimed, s.right, strict=True))
     if not error < 1e-3:
         return None
@@ -626,7 +624,13 @@ def imprecise(s: Suspect) -> Finding:
     return "precision", f"{s.d} is close, and off by {error:.1g} of its size: {why}"
 
 
-PARTICULAR: list[Callable[[Suspect], Finding]] = [only_where, off_by_a_value, imprecise, in_some_entries]
+SIMPLE: list[Callable[[Suspect], Finding]] = [
+    all_zero, at_kinks, not_finite, off_by_a_factor, misshapen, rearranged, of_another_input, lacks_a_penalty,
+    only_where,
+]  # fmt: skip
+PARTICULAR: list[Callable[[Suspect], Finding]] = [
+    only_where, off_by_a_value, imprecise, in_some_entries, stays_the_same,
+]  # fmt: skip
 
 
 # ---- all together --------------------------------------------------------------------------------------------------
@@ -658,29 +662,25 @@ def diagnose(case: Case) -> list[Diagnosis]:
     'sign'
     """
     with np.errstate(all="ignore"):
-        found = general(case)
-        if any(d.kind in ("random", "stale") for d in found):
-            return found
+        general = depends_on_the_past(case) or graphs.misbehaving_rule(case)
+        if general:
+            return [Diagnosis(*general)]
         wrong = [s for s in suspects(case) if s.is_wrong]
-        by_name = {s.name: finding for s in wrong if (finding := first(SIMPLE, s)) is not None}
-        rest = [s for s in wrong if s.name not in by_name]
+        found = {s: finding for s in wrong if (finding := first(SIMPLE, s)) is not None}
+        rest = [s for s in wrong if s not in found]
         if rest:
-            found_graphs = altered.graphs(case)
-            by_name |= altered.explain(case, found_graphs, rest, factor_in_words)
-            values = altered.values(found_graphs, case)
+            at_points = graphs.graphs(case)
             for s in rest:
-                s.values += [(name, v) for name, v in values if name != s.name]
-                if s.name not in by_name and (finding := first(PARTICULAR, s)) is not None:
-                    by_name[s.name] = finding
-        return found + [Diagnosis(*by_name[s.name], s.name) for s in wrong if s.name in by_name]
+                s.values += [(name, v) for name, v in graphs.values(at_points, case) if name != s.name]
+            explained = altered.explain(case, at_points, rest, factor_in_words)
+            for s in rest:
+                finding = limited(s, *explained[s.name]) if s.name in explained else first(PARTICULAR, s)
+                if finding is not None:
+                    found[s] = finding
+        return [Diagnosis(*found[s], s.name) for s in wrong if s in found]
 
 
-def general(case: Case) -> list[Diagnosis]:
-    """What concerns the function that computed the gradient, whatever the input."""
-    found = is_of_another_point(case)
-    if found is None and case.claim is not None:
-        try:
-            found = first(GENERAL, case)
-        except Exception:  # the user's function refuses a second call, and says so elsewhere
-            found = None
-    return [] if found is None else [Diagnosis(*found)]
+def limited(s: Suspect, kind: str, sentence: str) -> Finding:
+    """A finding, with the condition on which it makes a difference."""
+    where = condition(s, s.wrong_entries(), strict=False) if kind in ("chain", "saved", "sign", "factor") else ""
+    return ("branch", f"{sentence}; which is wrong where {where}") if where else (kind, sentence)
