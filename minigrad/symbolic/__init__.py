@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-import sympy
-
 from ..tensor import Tensor
 from . import numpy as _numpy  # which fills the tables of array.py
 from .array import SymbolicArray, exact, symbolic_array
 from .deciding import NoReading, arrays_of_elements, deciding
+from .formula import Formula, formula
+from .latex import latex
+from .steps import symbols_of
 
 __all__ = [
-    "NoReading", "SymbolicArray", "arrays_of_elements", "deciding", "exact", "symbolic_array", "symbols",
+    "Formula", "NoReading", "SymbolicArray", "arrays_of_elements", "deciding", "exact", "formula", "latex",
+    "symbolic_array", "symbols",
 ]  # fmt: skip
 
 
@@ -34,12 +35,5 @@ def symbols(names: str, shape: Any = None) -> Any:
     each = names.replace(",", " ").split()
     if not each:
         raise ValueError('symbols: no name in "' + names + '"; write mg.symbols("x") or mg.symbols("x w b")')
-    made = tuple(_symbols(name, () if shape is None else shape) for name in each)
+    made = tuple(Tensor(symbols_of(name, () if shape is None else shape), True, name) for name in each)
     return made[0] if len(made) == 1 else made
-
-
-def _symbols(name: str, shape: Any) -> Tensor:
-    data = np.empty(shape, object)
-    for i in np.ndindex(data.shape):
-        data[i] = sympy.Symbol("_".join([name, *map(str, i)]), real=True)
-    return Tensor(data.view(SymbolicArray), True, name)
