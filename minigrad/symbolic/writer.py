@@ -105,7 +105,8 @@ class Writer:
         if op is None or is_constant(x):
             return self.constant(plain(x))
         inputs, params = x._inputs, x._params
-        write = getattr(self, f"_{op.name}", None) if op is CARDS.get(op.name) else None
+        ours = op.name in CARDS and CARDS[op.name] is op  # and not a user's op of the same name
+        write = getattr(self, f"_{op.name}", None) if ours else None
         if write is not None:
             return write(*inputs, **params)
         if op.name in SUMS:
@@ -157,7 +158,7 @@ class Writer:
 
     def spread(self, t: Tensor, to: np.ndarray) -> str:
         """How t is written where it broadcasts to this array; nothing, where it does not."""
-        shapes = [t.shape] + [t.shape[:i] + (1,) + t.shape[i:] for i in range(t.ndim) if t.ndim < to.ndim]
+        shapes = [t.shape] + [t.shape[:i] + (1,) + t.shape[i:] for i in range(t.ndim + 1) if t.ndim < to.ndim]
         for shape in shapes:
             if _spreads_to(t._data.reshape(shape), to):
                 return self.text(t) if shape == t.shape else self.call("reshape", [self.text(t), str(shape)])
