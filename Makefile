@@ -12,12 +12,13 @@ else
 TEST_EXTRAS := data,plot,dev
 endif
 
-.PHONY: help demo test test-long bench docs clean
+.PHONY: help demo test test-long mutants bench docs clean
 
 help:
 	@echo "make demo       train a net on real images, check its gradients against SymPy, leave pictures in runs/"
 	@echo "make test       ruff, mypy and the tests (PEERS=1: compare with torch, jax, optax and autograd too)"
 	@echo "make test-long  the same, with the long tests"
+	@echo "make mutants    every gradient rule made wrong in every small way: do the tests notice? (some ten minutes)"
 	@echo "make bench      speed, beside the peers in the same run"
 	@echo "make docs       write the formulas into the docs anew, and build the site in build/site"
 	@echo "make clean      remove the virtual environment and everything made"
@@ -32,6 +33,9 @@ test: $(VENV)/.installed-$(TEST_EXTRAS)
 
 test-long: PYTEST_ARGS := -m "long or not long"
 test-long: test
+
+mutants: $(VENV)/.installed-data,plot,dev,peers
+	$(BIN)/python tests/mutants.py
 
 bench: $(VENV)/.installed-data,plot,peers
 	set -e; for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file; done

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
+from minigrad.autodiff import unbroadcast
 from minigrad.tensor import Tensor
 
 
@@ -52,6 +53,25 @@ def test_a_result_is_complete_before_it_is_passed_on():
         long = long + 1.0
     (b * long).backward()  # x^2 (x^2 + 10)
     assert x.grad.item() == 4 * 27 + 20 * 3
+
+
+BROADCAST = [
+    *[((), (3,)), ((1,), (3,)), ((), (2, 3)), ((3,), (2, 3)), ((3,), (3, 3)), ((3,), (2000, 3)), ((1,), (2, 3))],
+    *[((1,), (3, 1)), ((2, 1), (2, 3)), ((1, 3), (2, 3)), ((1, 1), (2, 3)), ((2, 1), (4, 2, 3)), ((3,), (4, 2, 3))],
+    *[((1, 2, 1), (4, 2, 3)), ((2, 3), (5, 1, 2, 3)), ((1,), (0,)), ((3,), (0, 3)), ((1, 0), (2, 0)), ((0,), (2, 0))],
+]
+
+
+@pytest.mark.parametrize(("shape", "large"), BROADCAST, ids=str)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_broadcasting_is_undone(shape, large, dtype):
+    """Every element of g goes where NumPy's broadcasting took the element of x from."""
+    size = int(np.prod(shape))
+    places = np.broadcast_to(np.arange(size).reshape(shape), large)
+    g = np.random.default_rng(0).integers(-9, 9, large).astype(dtype)  # whole numbers add up exactly
+    summed = unbroadcast(g, shape)
+    expected = np.bincount(places.ravel(), g.ravel(), minlength=size).reshape(shape).astype(dtype)
+    np.testing.assert_array_equal(summed, expected, strict=True)
 
 
 def test_gradients_accumulate_exactly():
