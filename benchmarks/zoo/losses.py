@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .specimen import loss, normal, positive, probabilities
+from .specimen import loss, normal, op, positive, probabilities
 
 LABELS = np.array([0, 2, 1, 2])
 
@@ -12,7 +12,7 @@ def softmax(z):
     return e / e.sum(axis=1, keepdims=True)
 
 
-@loss("factor", prediction=normal(4, 2), target=normal(4, 2))
+@loss("factor", prediction=normal(4, 2), target=normal(4, 2), seen="jxgu1016/MNIST_center_loss_pytorch#9")
 class mean_squared_error_without_n:
     """The loss is a mean, and the gradient that of a sum: it grows with the batch."""
 
@@ -26,7 +26,7 @@ class mean_squared_error_without_n:
         return 2 * (prediction - target), None
 
 
-@loss("factor", prediction=normal(4), target=normal(4))
+@loss("factor", prediction=normal(4), target=normal(4), seen="stdlib-js/stdlib#13111")
 class squared_error_without_two:
     """The 2 of the square is missing: right for the loss with 1/2 in front, which this is not."""
 
@@ -68,7 +68,7 @@ class absolute_error_without_sign:
         return np.ones_like(prediction) / prediction.size, None
 
 
-@loss("branch", prediction=normal(5), target=normal(5))
+@loss("branch", prediction=normal(5), target=normal(5), seen="RubixML/ML#420")
 class huber_outside:
     """Beyond delta the slope is +1 or -1 in place of +delta or -delta: right for delta = 1, and here it is 3/2."""
 
@@ -305,3 +305,17 @@ class clipped_on_the_way:
 
     def wrong(w):
         return np.clip(4 * w**3 + 2 * w, -1, 1)
+
+
+@op("chain", x=normal(4), y=normal(4), seen="chainer/chainer#1178")
+class loss_that_ignores_its_cotangent:
+    """As if nothing ever came after a loss: the rule leaves out g, which is 1 until somebody weighs the loss."""
+
+    def f(x, y):
+        return np.mean((x - y) ** 2)
+
+    def right(g, out, x, y):
+        return g * 2 * (x - y) / x.size, -g * 2 * (x - y) / x.size
+
+    def wrong(g, out, x, y):
+        return 2 * (x - y) / x.size, -2 * (x - y) / x.size

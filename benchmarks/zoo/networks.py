@@ -59,7 +59,7 @@ class net_divided_twice:
         return x.T @ da / n, np.sum(da, axis=0), h.T @ dz / n, np.sum(dz, axis=0), None, None
 
 
-@loss("saved", "stale", **NET)
+@loss("saved", "stale", **NET, seen="CodingTrain/Toy-Neural-Network-JS#72")
 class net_updated_on_the_way:
     """The second layer has made its step when the first layer's gradient is computed with it."""
 

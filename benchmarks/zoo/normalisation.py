@@ -22,7 +22,7 @@ def normalised_back(g, y, x, axis):
     return (g - np.mean(g, axis=axis, keepdims=True) - y * along) / spread(x, axis)
 
 
-@op("dropped", "chain", x=normal(2, 3))
+@op("dropped", "chain", x=normal(2, 3), seen="deeplearning4j/libnd4j#440")
 class softmax_diagonal_only:
     """y (1 - y), as for the sigmoid: the pull of each output on the other inputs is left out."""
 

@@ -81,7 +81,7 @@ class maximum_of_the_other_axis:
         return g[:, None] * shares(x.T, np.max(x, axis=0)[:, None]).T
 
 
-@op("kink", x=[[0.0, 0.0, -1.0, 0.0], [1.0, 0.5, 2.0, 2.0]])
+@op("kink", x=[[0.0, 0.0, -1.0, 0.0], [1.0, 0.5, 2.0, 2.0]], seen="Theano/Theano#5248")
 class max_pool_pays_ties_twice:
     """After a relu, whole windows are zero: every element of such a window gets the full gradient."""
 
