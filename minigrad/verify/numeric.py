@@ -562,17 +562,20 @@ class _Input:
         v[j] = self.own.ravel()[j]
         return v.reshape(self.x.shape)
 
-    def random(self, rng: np.random.Generator, among: np.ndarray, size: np.ndarray | float) -> np.ndarray:
-        """A direction through these elements, no two of them with equal weights."""
+    def random(self, rng: np.random.Generator, among: np.ndarray) -> np.ndarray:
+        """A direction through these elements, each moved by its own size, but no two by the same part of it.
+
+        (By one common size, small elements would move where large ones, rounded to a coarser grid, stand still.)
+        """
         v = np.zeros(self.x.size)
         weights = rng.uniform(0.5, 1, among.size) * rng.choice([-1.0, 1.0], among.size)
-        v[among] = weights * np.broadcast_to(size, self.x.shape).ravel()[among]
+        v[among] = weights * self.own.ravel()[among]
         return v.reshape(self.x.shape)
 
     def directions(self, rng: np.random.Generator, thorough: bool) -> list[np.ndarray]:
-        """What to look at: everything at once, by the elements' own sizes and by a common one; then the parts."""
+        """What to look at: everything at once, twice; then the parts."""
         finite = np.flatnonzero(np.isfinite(self.g))
-        whole = [self.random(rng, finite, self.own), self.random(rng, finite, self.typical)]
+        whole = [self.random(rng, finite), self.random(rng, finite)]
         if not thorough:
             return whole
         if self.x.size <= SMALL:
@@ -580,7 +583,7 @@ class _Input:
         order = finite[np.argsort(np.abs(self.g * self.own).ravel()[finite])]
         groups = [g for g in np.array_split(order, GROUPS) if g.size]
         singles = [*order[-2:], *order[:2], *rng.choice(order, 4)] if order.size else []
-        return whole + [self.random(rng, g, self.own) for g in groups] + [self.unit(int(j)) for j in singles]
+        return whole + [self.random(rng, g) for g in groups] + [self.unit(int(j)) for j in singles]
 
 
 def _check_input(points: list[_Point], i: int, n: int, rng: np.random.Generator) -> NumericResult:
