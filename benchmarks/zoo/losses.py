@@ -68,7 +68,7 @@ class absolute_error_without_sign:
         return np.ones_like(prediction) / prediction.size, None
 
 
-@loss("branch", prediction=normal(5), target=normal(5), seen="RubixML/ML#420")
+@loss("branch", "chain", prediction=normal(5), target=normal(5), seen="RubixML/ML#420")
 class huber_outside:
     """Beyond delta the slope is +1 or -1 in place of +delta or -delta: right for delta = 1, and here it is 3/2."""
 
@@ -218,7 +218,7 @@ class weight_decay_halved:
         return 2 * x.T @ (x @ w - y) / len(y) + 0.3 * w, None, None
 
 
-@loss("regulariser", "offset", "branch", w=positive(3), x=normal(5, 3), y=normal(5))
+@loss("regulariser", "offset", "branch", "chain", w=positive(3), x=normal(5, 3), y=normal(5))
 class lasso_without_sign:
     """The slope of lambda |w| is taken to be lambda, whichever side of zero w is on."""
 
