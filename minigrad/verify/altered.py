@@ -140,7 +140,7 @@ def operand_reversed(s: Step) -> Any:
 
 
 def gradient_transposed(s: Step) -> Any:
-    return s.gradient(g=np.swapaxes(s.g, -1, -2)) if s.is_a("matmul") and np.ndim(s.g) > 1 else None
+    return s.gradient(g=np.swapaxes(s.g, -1, -2)) if np.ndim(s.g) > 1 else None
 
 
 def extremum_of_other_axis(s: Step) -> Any:
@@ -282,12 +282,13 @@ TWISTS = [
     Twist("permuted", "{d} at {op}: elements were picked in another order, and their gradients are not put back",
           order_kept),
     Twist("permuted", "{d} at {op}: the other factor is in reverse order (a kernel turned round)", operand_reversed),
-    Twist("transposed", "{d} at {op}: the gradient that arrives is transposed", gradient_transposed),
     Twist("axis", "{d} at {op}: the largest of the other axis is taken", extremum_of_other_axis),
+    Twist("axis", "{d} sums over the wrong axis where {x} was broadcast at {op}", sum_of_columns),
     Twist("axis", "{d} at {op}: it goes along the other axis", other_axis),
     Twist("axis", "{d} at {op}: the running sum of the gradient goes from the other end", same_direction),
     Twist("transposed", "{d} at {op}: the other matrix is to be transposed on the way back", not_transposed),
     Twist("transposed", "{d} at {op}: the gradient by {x} is transposed", result_transposed),
+    Twist("transposed", "{d} at {op}: the gradient that arrives is transposed", gradient_transposed),
     Twist("transposed", "{d} at {op}: the transposition is not undone on the way back", transpose_kept),
     Twist("transposed", "{d} at {op}: the elements are read in another order than in the forward pass",
           reshaped_by_columns),
@@ -304,7 +305,6 @@ TWISTS = [
     Twist("broadcast", "{d} takes the first row only: {x} was broadcast at {op}, so sum over the rows", one_row(0)),
     Twist("broadcast", "{d} takes the last row only: {x} was broadcast at {op}, so sum over the rows", one_row(-1)),
     Twist("broadcast", "{d} takes the mean where {x} was broadcast at {op}: sum", mean_of_rows),
-    Twist("axis", "{d} sums over the wrong axis where {x} was broadcast at {op}", sum_of_columns),
     Twist("factor", "{d} has a factor 2 too many on the way from {op} to {x}", times(2)),
     Twist("factor", "{d} lacks a factor 2 on the way from {op} to {x}", times(0.5)),
 ]  # fmt: skip
@@ -365,12 +365,12 @@ def alterations(family: list[Graph]) -> Iterator[Alteration]:
             names = " and ".join(dict.fromkeys(graph.words(steps[place].result) for place in statistics[:3]))
             text = f"{{d}} treats {names} as constants, and they depend on {{name}} too"
             yield made("dropped", text, dict.fromkeys(statistics, nothing))
-    for search in (values_of_another_call, wrong_values, factors_in_excess, updated_too_early) if alone else ():
-        yield from search(graph, steps)
+    for search in (values_of_another_call, wrong_values, factors_in_excess, updated_too_early, steps_left_out):
+        yield from search(graph, steps) if alone else ()
 
 
 def groups(steps: dict[Place, Step]) -> list[list[Place]]:
-    """Steps at which a mistake is made together: all of one op, or those in one shape, or with one operand."""
+    """Steps at which a mistake is made together: all of one op, those in one shape, with one operand, at one result."""
     found: dict[Any, list[Place]] = {}
     for place, s in steps.items():
         i = s.i if s.op.arity else 0
@@ -378,8 +378,7 @@ def groups(steps: dict[Place, Step]) -> list[list[Place]]:
         found.setdefault((s.op.name, i, *map(np.shape, s.xs)), []).append(place)
         if s.op.arity == 2:
             found.setdefault((s.op.name, i, id(s.result._inputs[1 - i])), []).append(place)
-        if s.is_a("where", "maximum", "minimum"):  # both branches of one choice
-            found.setdefault(place[0], []).append(place)
+        found.setdefault(place[0], []).append(place)
     return [list(places) for places in dict.fromkeys(tuple(p) for p in found.values() if len(p) > 1)]
 
 
@@ -503,6 +502,15 @@ def updated_too_early(graph: Graph, steps: dict[Place, Step]) -> Iterator[Altera
             yield Alteration("saved", text, excess_of_update(place, other), added=True)
 
 
+def steps_left_out(graph: Graph, steps: dict[Place, Step]) -> Iterator[Alteration]:
+    """The gradient is that of the function without one of its steps."""
+    for (k, i), s in steps.items():
+        if np.shape(s.x) == np.shape(s.y) and k:
+            source, result = graph.words(s.source), graph.words(s.result)
+            text = f"{{d}} is the gradient of a function with {source} in place of {result}"
+            yield Alteration("dropped", text, lambda graph, k=k, i=i: graph.without(k, i))  # type: ignore[misc]
+
+
 def excess_of_update(place: Place, other: int) -> Callable[[Graph], list[Any]]:
     """What a gradient has in excess when an operand at one place is changed by its own gradient."""
 
@@ -520,7 +528,9 @@ def sentence(twist: Twist, steps: list[Step]) -> str:
     s, graph = steps[0], steps[0].graph
     name, source = s.op.name.strip("_"), s.source
     alone = sum(u._op is s.op for u in graph.order) == 1
-    op, x = (f"every {name}", "its input") if len(steps) > 1 else (graph.words(s.result), graph.words(source))
+    op, x = graph.words(s.result), graph.words(source)
+    if len(steps) > 1:
+        op, x = (f"every {name}" if steps[-1].result is not s.result else op), "its input"
     if len(steps) == 1 and alone and twist.kind == "chain":
         op = name
     uses = sum(z is source for u in graph.order for z in u._inputs)

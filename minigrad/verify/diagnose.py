@@ -56,6 +56,7 @@ class Suspect:
         self.shape = self.x[0].shape
         self.fitting = all(c.shape == self.shape for c in self.claimed)
         self.values: list[tuple[str, Arrays]] = [(self.name, self.x)]  # what conditions and factors may speak of
+        self.numbers: list[float] = []  # that conditions may speak of, beside round ones
 
     @property
     def is_wrong(self) -> bool:
@@ -66,7 +67,8 @@ class Suspect:
         return self.same(self.claimed, candidate)
 
     def same(self, some: Arrays, others: Arrays) -> bool:
-        return all(close(a, b, self.tolerance) for a, b in zip(some, others, strict=True))
+        scale = max(map(largest, others))
+        return all(close(a, b, self.tolerance, scale) for a, b in zip(some, others, strict=True))
 
     def factor(self, candidate: Any) -> float | None:
         """The constant k for which k times this is what was claimed, at all points."""
@@ -84,7 +86,8 @@ class Suspect:
         if c.shape != np.shape(candidate) or not np.all(np.isfinite(candidate)):
             return False
         norm = float(np.sum(candidate * candidate))
-        return norm > 0 and close(c, float(np.sum(c * candidate)) / norm * candidate, self.tolerance)
+        scale = max(map(largest, self.claimed))
+        return norm > 0 and close(c, float(np.sum(c * candidate)) / norm * candidate, self.tolerance, scale)
 
     def multiple(self, candidate: Arrays, added: bool = False) -> float | None:
         """1.0 where this is what was claimed (or added), else the constant factor between them, if there is one."""
@@ -100,7 +103,8 @@ class Suspect:
 
     def wrong_entries(self) -> Arrays:
         """At each point, where the claimed gradient is wrong."""
-        return [~near(c, r, self.tolerance) for c, r in zip(self.claimed, self.right, strict=True)]
+        scale = max(map(largest, self.right))
+        return [~near(c, r, self.tolerance, scale) for c, r in zip(self.claimed, self.right, strict=True)]
 
     def each(self, function: Callable) -> Arrays:
         """A function of the right gradients."""
@@ -116,16 +120,14 @@ def tolerance_of(claimed: np.ndarray) -> float:
     return {"float32": 2e-4, "float16": 2e-2}.get(claimed.dtype.name, 1e-9)
 
 
-def close(a: Any, b: Any, tolerance: float) -> bool:
+def close(a: Any, b: Any, tolerance: float, scale: float = 0.0) -> bool:
     """Whether two arrays of one shape are equal but for rounding; nan equals nothing."""
-    if a.shape != b.shape:
-        return False
-    return bool(np.all(near(a, b, tolerance)))
+    return a.shape == b.shape and bool(np.all(near(a, b, tolerance, scale)))
 
 
-def near(a: Any, b: Any, tolerance: float) -> Any:
-    """The same, for each entry."""
-    return np.abs(a - b) <= tolerance * np.abs(b) + 1e-3 * tolerance * largest(b)
+def near(a: Any, b: Any, tolerance: float, scale: float = 0.0) -> Any:
+    """The same, for each entry; `scale` is how large they may be elsewhere."""
+    return np.abs(a - b) <= tolerance * np.abs(b) + 1e-3 * tolerance * largest(b) + 1e-15 * scale
 
 
 def largest(a: Any) -> float:
@@ -144,7 +146,8 @@ def constant_factor(claimed: Arrays, candidate: Arrays, tolerance: float) -> flo
     k = float(c @ v / norm)
     if not np.isfinite(k) or k == 0:
         return None
-    return k if all(close(a, k * b, tolerance) for a, b in zip(claimed, candidate, strict=True)) else None
+    scale = abs(k) * max(map(largest, candidate))
+    return k if all(close(a, k * b, tolerance, scale) for a, b in zip(claimed, candidate, strict=True)) else None
 
 
 # ---- numbers and places in words -----------------------------------------------------------------------------------
@@ -292,6 +295,22 @@ def off_by_a_factor(s: Suspect) -> Finding:
         return "precision", f"{s.d} is {k:.8g} times the right gradient everywhere: a constant that was rounded?"
     also = f", and the sign is wrong: {advice}" if k < 0 else f": {advice}"
     return "factor", f"{s.d} is {words} the right gradient everywhere{also}"
+
+
+def clipped(s: Suspect) -> Finding:
+    """The right gradient, limited in each entry or in its norm."""
+    if not s.fitting:
+        return None
+    c = max(map(largest, s.claimed))
+    if s.fits(s.each(lambda r: np.clip(r, -c, c))):
+        return "branch", f"{s.d} is clipped to [-{c:.6g}, {c:.6g}]: clip it afterwards, for the optimizer's step alone"
+    norms = [float(np.linalg.norm(r)) for r in s.right]
+    c = max(float(np.linalg.norm(a)) for a in s.claimed)
+    if s.fits([r * min(1, c / n) if n else r for r, n in zip(s.right, norms, strict=True)]):
+        return "branch", f"{s.d} is scaled down to the norm {c:.6g}: do that afterwards, for the optimizer's step alone"
+    if s.fits([r / n if n else r for r, n in zip(s.right, norms, strict=True)]):
+        return "factor", f"{s.d} is divided by its norm: it is a direction, and no longer the gradient"
+    return None
 
 
 def rearrangements(shape: tuple[int, ...]) -> Iterator[tuple[str, str, Callable]]:
@@ -527,16 +546,16 @@ def condition(s: Suspect, wrong: Arrays, strict: bool = True) -> str:
         equal = [f"{name} = {c:g}" for c in NICE if np.all(inside == c) and np.all(outside != c)]
         ways = 3000 if strict and v is not s.x else 50  # to mark as many entries, lest it fits by chance
         enough = math.comb(len(entries), len(inside)) >= ways
-        found = equal or (list(relations(name, inside, outside)) if enough else [])
+        found = equal or (list(relations(name, inside, outside, s.numbers)) if enough else [])
         if found:
             return found[0]
     return ""
 
 
-def relations(name: str, inside: np.ndarray, outside: np.ndarray) -> Iterator[str]:
-    """Comparisons with round numbers that tell the values inside from those outside."""
+def relations(name: str, inside: np.ndarray, outside: np.ndarray, numbers: list[float]) -> Iterator[str]:
+    """Comparisons with round numbers, or the function's own, that tell the values inside from those outside."""
     for text, a, b in ((name, inside, outside), (f"|{name}|", np.abs(inside), np.abs(outside))):
-        for c in NICE:
+        for c in (*NICE, *numbers):
             if a.max() <= c <= b.min() and a.max() < b.min():
                 yield f"{text} < {c:g}"
             if b.max() <= c <= a.min() and b.max() < a.min():
@@ -625,7 +644,7 @@ def imprecise(s: Suspect) -> Finding:
 
 
 SIMPLE: list[Callable[[Suspect], Finding]] = [
-    all_zero, at_kinks, not_finite, off_by_a_factor, misshapen, rearranged, of_another_input, lacks_a_penalty,
+    all_zero, at_kinks, not_finite, off_by_a_factor, clipped, misshapen, rearranged, of_another_input, lacks_a_penalty,
     only_where,
 ]  # fmt: skip
 PARTICULAR: list[Callable[[Suspect], Finding]] = [
@@ -671,6 +690,7 @@ def diagnose(case: Case) -> list[Diagnosis]:
         if rest:
             at_points = graphs.graphs(case)
             for s in rest:
+                s.numbers = graphs.constants(at_points)
                 s.values += [(name, v) for name, v in graphs.values(at_points, case) if name != s.name]
             explained = altered.explain(case, at_points, rest, factor_in_words)
             for s in rest:

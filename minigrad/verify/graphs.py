@@ -18,7 +18,7 @@ import numpy as np
 
 from ..autodiff import below, walk
 from ..ops.card import CARDS
-from ..tensor import PLAIN, Tensor, _ModeContext, recording, tick
+from ..tensor import PLAIN, Tensor, _ModeContext, as_tensor, recording, tick
 
 Place = tuple[int, int]  # which result in the order of the walk, and which of its inputs
 Where = tuple[str, int]  # where a value is in a graph: among its inputs, or in the order of the walk
@@ -122,9 +122,13 @@ class Graph:
         finally:
             for t, op in ops.items():
                 t._op = op
-        return [
-            np.asarray(found.get(x, np.zeros(x.shape)), float) if isinstance(x, Tensor) else None for x in self.inputs
-        ]
+        return self.by_input(found)
+
+    def by_input(self, found: dict[Tensor, Any]) -> list[Any]:
+        """The gradients that a walk has found, as an array for each input to differentiate by."""
+        zeros = [np.zeros(x.shape) if isinstance(x, Tensor) else None for x in self.inputs]
+        pairs = zip(self.inputs, zeros, strict=True)
+        return [None if zero is None else np.asarray(found.get(x, zero), float) for x, zero in pairs]
 
     def altered(self, k: int, i: int, rule: Callable, twisted: Twisted) -> Callable:
         op = self.order[k]._op
@@ -141,6 +145,18 @@ class Graph:
         places = [(k, i) for k, t in enumerate(self.order) for i, x in enumerate(t._inputs) if requires_grad(x)]
         self.gradients(dict.fromkeys(places, note))
         return {place: found[place] for place in places if place in found}
+
+    def without(self, k: int, i: int) -> list[Any]:
+        """The gradients of the function in which a result is replaced by one of the values that it was made of."""
+        instead: dict[Any, Any] = {self.order[k]: self.order[k]._inputs[i]}
+        with recording():
+            for j in reversed(range(k)):  # what was made after it
+                t = self.order[j]
+                given = [instead.get(x, x) if isinstance(x, Tensor) else x for x in t._inputs]
+                if t._op is not None and any(a is not b for a, b in zip(given, t._inputs, strict=True)):
+                    instead[t] = t._op(*given, **t._params)
+        found = walk(below(instead[self.y]), np.ones_like(self.y._data), create_graph=False)
+        return self.by_input(found)
 
     def value(self, where: Where) -> Any:
         """The array at a place."""
@@ -209,7 +225,8 @@ def opened(y: Tensor) -> Tensor:
             continue
         t._inputs = tuple(instead.get(x, x) if isinstance(x, Tensor) else x for x in t._inputs)
         if is_users(t._op):
-            instead[t] = t._op.forward(*t._inputs, **t._params)
+            function = getattr(t._op, "function", t._op.forward)  # as the user wrote it
+            instead[t] = as_tensor(function(*t._inputs, **t._params))
         t._born = tick()  # results are still in order of birth
     return instead.get(y, y)
 
@@ -220,34 +237,47 @@ def opened(y: Tensor) -> Tensor:
 def misbehaving_rule(case: Any) -> tuple[str, str] | None:
     """What a rule of a user's own op does beside computing the gradient from what it is given: kind and sentence."""
     try:
-        steps = Graph(case, 0, opening=False).steps().values()
-    except Exception:  # no graph
+        results = [t for t in Graph(case, 0, opening=False).order if t._op is not None and is_users(t._op)]
+        with _ModeContext(PLAIN), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return next((found for t in results if (found := misbehaviour(t))), None)
+    except Exception:  # no graph, or a rule that fails
         return None
-    with _ModeContext(PLAIN), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return next((found for s in steps if is_users(s.op) and (found := misbehaviour(s))), None)
 
 
-def misbehaviour(s: Step) -> tuple[str, str] | None:
-    rule = f"the rule of {s.op.name}"
-    given = [np.array(a) for a in (s.g, s.y, *s.xs)]
-    new = replace(s, g=given[0], y=given[1], xs=tuple(given[2:]))
-    before = copies(given)
-    result = new.gradient()
-    for name, a, b in zip(("the gradient", "the output", *["an input"] * len(s.xs)), given, before, strict=True):
-        if not np.array_equal(a, b, equal_nan=True):
+def misbehaviour(t: Tensor) -> tuple[str, str] | None:
+    xs = [np.array(x._data if isinstance(x, Tensor) else x) for x in t._inputs]
+    ones = np.linspace(-1, 2, t.size).reshape(t.shape)
+    rule = f"the rule of {t._op.name}"
+
+    def gradients(g: Any, y: Any, *xs: Any) -> list[Any]:
+        users = getattr(t._op.vjp, "rule", None)  # of a primitive, as it was written
+        if users is None:
+            return [r(g, y, *xs, **t._params) for r, x in zip(t._op.vjp, t._inputs, strict=False) if requires_grad(x)]
+        found = users(g, y, *xs, **t._params)
+        return [g for g in (found if isinstance(found, tuple | list) else [found]) if g is not None]
+
+    given = copies((ones, t._data, *xs))
+    result = gradients(*given)
+    names = ("the gradient", "the output", *["an input"] * len(xs))
+    for name, now, before in zip(names, given, (ones, t._data, *xs), strict=True):
+        if not equal([now], [before]):
             return "aliasing", f"{rule} changes {name} that it is given, in place, while others still need it: copy it"
-    kept = np.array(result)
-    new.gradient(g=2 * new.g)
-    if not np.array_equal(result, kept, equal_nan=True):
+    kept = copies(result)
+    gradients(2 * ones, t._data, *xs)
+    if not equal(result, kept):
         return "aliasing", f"{rule} writes its result into one and the same array at each call: return a new one"
-    results: list[Any] = []
-    for xs in (new.xs, [0.5 * x + 0.25 if x.dtype.kind == "f" else x for x in new.xs]):
-        s.op.forward(*copies(xs), **s.params)
-        results.append(np.array(new.gradient()))
-    if not np.array_equal(results[0], results[1], equal_nan=True):
+    function = getattr(t._op, "function", t._op.forward)
+    function(*copies(xs), **t._params)
+    here = copies(gradients(ones, t._data, *xs))
+    function(*(0.5 * x + 0.25 if x.dtype.kind == "f" else x for x in xs), **t._params)
+    if not equal(here, gradients(ones, t._data, *xs)):
         return "stale", f"{rule} uses what the last call of the function has left, and not the values that it is given"
     return None
+
+
+def equal(some: Any, others: Any) -> bool:
+    return all(np.array_equal(a, b, equal_nan=True) for a, b in zip(some, others, strict=True))
 
 
 def copies(arrays: Any) -> list[Any]:
@@ -310,6 +340,12 @@ def recognised(found: list[Graph]) -> bool:
                 results[k]._op, results[k]._inputs, results[k]._params = card, (x,), params
         graph.order = below(graph.y)
     return bool(readings)
+
+
+def constants(found: list[Graph]) -> list[float]:
+    """The numbers that a function is written with."""
+    numbers = [x for t in (found[0].order if found else []) for x in t._inputs if isinstance(x, int | float)]
+    return sorted({abs(float(x)) for x in numbers if np.isfinite(x)})
 
 
 def each_reading() -> Iterator[tuple[str, dict[str, Any]]]:
