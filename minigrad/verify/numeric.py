@@ -704,5 +704,6 @@ def _summary(n: int, looked: list[_Measured], given: _Point, late: bool) -> Nume
         return NumericResult(n, UNDECIDED, f"{blind} of {covered.size} elements could not be measured: {why}")
     worst = max((m.part for m in telling), default=0.0)
     digits = min(15, int(-math.log10(worst))) if worst else 15
-    note = f"{len(telling)} slopes, to {digits} digits" + (f"; {why}" if why else "")
+    slopes = "slope" if len(telling) == 1 else "slopes"
+    note = f"{len(telling)} {slopes}, to {digits} digits" + (f"; {why}" if why else "")
     return NumericResult(n, AGREES, note, digits)
