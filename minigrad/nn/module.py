@@ -7,6 +7,7 @@ reverse, so a model is freed as soon as it is dropped.
 
 from __future__ import annotations
 
+import copy
 import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
@@ -243,6 +244,32 @@ class Module:
                 value.grad = None
         return self
 
+    # ---- as formulas -----------------------------------------------------------------------------------------
+
+    def symbolic(self: M) -> M:
+        """A copy whose parameters are symbols, named by their path; on symbols it gives formulas, gradients included.
+
+        Dots become underscores and numbers go behind a name, so that names are those of Python: "0.weight" is weight0,
+        with elements weight0_0_1, and "layers.2.bias" is layers2_bias. Buffers keep their numbers, and the original its
+        parameters. Raises ValueError for a model of more than 20000 parameters, whose formulas nobody could read.
+
+        >>> model = mg.nn.Sequential(mg.nn.Linear(2, 1), mg.nn.Tanh())
+        >>> y = model.symbolic()(mg.symbols("x", (2,)))
+        >>> y[0].item()
+        tanh(bias0_0 + weight0_0_0*x_0 + weight0_0_1*x_1)
+        """
+        from ..symbolic import symbols_of
+
+        size = sum(parameter.size for parameter in self.parameters())
+        if size > 20000:
+            raise ValueError(f"symbolic: {size} parameters are too many for formulas; take a smaller model of its kind")
+        model = copy.deepcopy(self)
+        for path, parameter in model.named_parameters():
+            parameter.name = _identifier(path)
+            parameter.grad = None
+            parameter.data = symbols_of(parameter.name, parameter.shape)
+        return model
+
     # ---- as text ---------------------------------------------------------------------------------------------
 
     def extra_repr(self) -> str:
@@ -283,6 +310,23 @@ def _outside_graph(name: str, value: Any) -> Tensor:
     if value.requires_grad:
         raise TypeError(f"buffer {name!r}: {describe(value)} would keep its graph alive; .detach() it first")
     return value
+
+
+def _identifier(path: str) -> str:
+    """A path as a name: numbers follow the name before them, or where there is none, the one after.
+
+    >>> [_identifier(path) for path in ("weight", "0.weight", "layers.2.bias", "0.1.weight")]
+    ['weight', 'weight0', 'layers2_bias', 'weight0x1']
+    """
+    numbers, names = [], []
+    for part in path.split("."):
+        if not part.isdigit():
+            names.append(part)
+        elif names:
+            names[-1] += ("x" if names[-1][-1].isdigit() else "") + part
+        else:
+            numbers.append(part)
+    return "_".join(names) + "x".join(numbers)
 
 
 def _join(path: str, name: str) -> str:

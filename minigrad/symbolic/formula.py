@@ -70,12 +70,14 @@ class Formula:
         self.names: dict[Tensor, str] = {}  # of every tensor that has one
         taken: set[str] = set()
         given = {x: name for name, x in self.inputs.items() if isinstance(x, Tensor)}
-        leaves = {t: t.name for t in below(self.result) if t._op is None and t.name} if self.differentiable else {}
+        made = [t for t in reversed(below(self.result)) if t._op is not None] if self.differentiable else []
+        leaves = {x: x.name for t in made for x in t._inputs if isinstance(x, Tensor) and x.is_leaf and x.name}
         for t, name in {**given, **leaves, **found}.items():
             if t not in self.names and t is not self.result:
                 self.names[t] = unused(name, taken)
+        letter = self.result.name or found.get(self.result, "")
         default = "L" if self.result.size == 1 else "y"
-        self.letter = unused(found.get(self.result, self.result.name or default), taken)
+        self.letter = unused(default if letter in ("", *self.inputs) else letter, taken)
 
     @property
     def differentiable(self) -> bool:

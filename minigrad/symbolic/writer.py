@@ -106,9 +106,9 @@ class Writer:
             return self.constant(plain(x))
         inputs, params = x._inputs, x._params
         ours = op.name in CARDS and CARDS[op.name] is op  # and not a user's op of the same name
-        write = getattr(self, f"_{op.name}", None) if ours else None
-        if write is not None:
-            return write(*inputs, **params)
+        own = getattr(self, f"_{op.name}", None) if ours else None
+        if own is not None:
+            return own(*inputs, **params)
         if op.name in SUMS:
             return self.total(x)
         if op.name in PRODUCTS:
@@ -116,7 +116,15 @@ class Writer:
         if self.seen(x) is not x:
             return self.write(self.seen(x))
         given = [f"{k}={v}" for k, v in params.items() if k not in op.defaults or np.any(v != op.defaults[k])]
-        return self.call(op.name, [*map(self.text, inputs), *given]), ATOM
+        write = self.whole if op.domain is None else self.write
+        return self.call(op.name, [*(write(x)[0] for x in inputs), *given]), ATOM
+
+    def whole(self, x: Any) -> Written:
+        """x where its shape matters, so that a number alone would not do for an array of equal ones."""
+        if not self.is_number(x) or np.ndim(plain(x)) == 0:
+            return self.write(x)
+        number = exact_array(plain(x)).flat[0]
+        return self.times_all(number, [], [self.ones(np.shape(plain(x)))])
 
     def seen(self, x: Any) -> Any:
         """x, or what it is a mere copy of."""
@@ -261,10 +269,10 @@ class Writer:
     def _matmul(self, a: Any, b: Any) -> Written:
         if self.is_number(a) and np.ndim(plain(a)) == 1 and exact_array(plain(a)).flat[0] == 1:
             return self._sum(b, 0)  # as the walk sums over the rows that a bias was added to
-        left = self.write(a)
+        left = self.whole(a)
         first = isinstance(a, Tensor) and a._op is CARDS["matmul"]  # a @ b @ c needs no brackets
         left_text = left[0] if first else self.at(POWER, left)
-        return left_text + self.matrix_times + self.at(POWER, self.write(b)), PRODUCT
+        return left_text + self.matrix_times + self.at(POWER, self.whole(b)), PRODUCT
 
     def _linear(self, x: Any, w: Any, b: Any) -> Written:
         weight = self.transposed(self.at(ATOM, self.write(w)))
@@ -321,7 +329,8 @@ class Writer:
         return self.joined("stack", xs, axis)
 
     def joined(self, name: str, xs: Any, axis: int) -> Written:
-        return self.call(name, [f"[{', '.join(map(self.text, xs))}]", *([f"axis={axis}"] if axis else [])]), ATOM
+        parts = [self.whole(x)[0] for x in xs]
+        return self.call(name, [f"[{', '.join(parts)}]", *([f"axis={axis}"] if axis else [])]), ATOM
 
 
 LETTERS = {"sigmoid": r"\sigma", "einsum": r"\operatorname{einsum}"}
