@@ -8,7 +8,7 @@ each sign a number. What is left is smooth; kinks lie between cells.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import mpmath
@@ -54,12 +54,18 @@ class Tape:
         self.roots = [self.place[e] for e in exprs]
         self.choices = any(isinstance(expr, CHOICES) for expr, _, _ in self.steps)
 
-    def run(self, at: Point, digits: int = DIGITS + GUARD) -> list[Any]:
-        """The value of every step: an mpf, a bool, nan where it is not real, None where it is too large to compute."""
+    def run(self, at: Point, digits: int = DIGITS + GUARD, fixed: Mapping[int, Any] = {}) -> list[Any]:  # noqa: B006
+        """The value of every step: an mpf, a bool, nan where it is not real, None where it is too large to compute.
+
+        Steps that are `fixed` have the values that are given.
+        """
         values: list[Any] = []
         with mpmath.workdps(digits):
             for expr, compute, args in self.steps:
                 try:
+                    if len(values) in fixed:
+                        values.append(fixed[len(values)])
+                        continue
                     value = compute(at[expr]) if expr.is_Symbol else compute(*[values[i] for i in args])
                     values.append(mpmath.nan if isinstance(value, mpmath.mpc) else value)
                 except (TooLarge, OverflowError, MemoryError):

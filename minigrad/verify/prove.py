@@ -63,7 +63,7 @@ def judge_all(
     count, or a predicate of points; if it is given, ours is refuted where it alone is not real and finite. Points
     on a kink, where a difference may be a convention, do not count.
     """
-    cases = [Case(sympy.sympify(ours), sympy.sympify(theirs)) for ours, theirs in pairs]
+    cases = [Case(*map(exactly, pair)) for pair in pairs]
     end = time.monotonic() + seconds
     late = ""
     try:
@@ -76,8 +76,8 @@ def judge_all(
     except RecursionError:
         late = "the formulas are nested too deeply"
     for case in cases:
-        if not case.compared and not case.identical and case.refuted is None:
-            case.reason = late or f"among {DRAWS} points, none where both sides are real and finite, off the kinks"
+        if not case.compared:
+            case.reason = case.reason or late or "no point was found where both sides are real and finite, off the kinks"
     for way in (vanishes, simplifies):
         prove(cases, way, end, seconds)
     return [case.judgement() for case in cases]
@@ -95,6 +95,7 @@ class Case:
     reason: str = ""
 
     def __post_init__(self) -> None:
+        # Not by `shows`, for which 0 is already shown to be what it is asked for.
         self.identical = self.ours == self.theirs and not self.ours.has(sympy.nan, sympy.zoo)
 
     @property
@@ -114,6 +115,12 @@ class Case:
         return Judgement(AGREES, None, f"equal to {DIGITS} digits at {self.compared} points, and {why}{some}")
 
 
+def exactly(expr: Any) -> sympy.Basic:
+    """A formula with each float in it as the decimal that it is printed as: nobody means the binary fraction."""
+    expr = sympy.sympify(expr)
+    return expr.xreplace({x: sympy.Rational(repr(float(x))) for x in expr.atoms(sympy.Float)})
+
+
 # ---- by numbers ----------------------------------------------------------------------------------------------------
 
 
@@ -122,7 +129,7 @@ def compare(cases: list[Case], sample: Sampler, points: int, domain: Any) -> Non
     cases = [case for case in cases if not case.identical]
     formulas = () if callable(domain) else tuple(map(sympy.sympify, domain))
     tape = Tape([*formulas, *(side for case in cases for side in (case.ours, case.theirs))])
-    rng = random.Random(0)
+    rng, inside = random.Random(0), 0
     for _ in range(DRAWS):
         wanted = (3 if tape.choices else 1) * points  # more where there are cells to be met
         if all(case.refuted is not None or case.compared >= wanted for case in cases):
@@ -133,7 +140,11 @@ def compare(cases: list[Case], sample: Sampler, points: int, domain: Any) -> Non
         values = tape.run(at)
         if any(mpmath.isnan(finite(values[i])) for i in tape.roots[: len(formulas)]):
             continue
+        inside += 1
         compare_at(at, cases, tape, values, len(formulas), strict=bool(domain))
+    if not inside:
+        for case in cases:
+            case.reason = f"no point of the domain was found among {DRAWS}"
 
 
 def compare_at(at: Point, cases: list[Case], tape: Tape, values: list[Any], skip: int, strict: bool) -> None:
