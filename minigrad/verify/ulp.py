@@ -21,6 +21,8 @@ from ..symbolic.array import exact, symbolic_array, sympy_function
 from ..tensor import Tensor
 
 DTYPES = (np.dtype("float64"), np.dtype("float32"))
+IN = {"float64": "", "float32": " in float32"}
+TRUSTED = 8  # ulp up to which our result and the true one, computed so differently, confirm each other
 OTHER = 1e4  # more than so many ulp (of the largest value) at usual inputs is no rounding: it is another function
 
 # Where functions change their ways: the ends of the floats, where exp overflows, where 1 + x is 1, and round numbers.
@@ -60,6 +62,11 @@ class Leg:
         elif error > self.worst:
             self.worst, self.place = error, place
 
+    def check(self, ours: float, right: Any, allowed: Any, place: str) -> None:
+        """Note a result that is further off than any rounding."""
+        if not self.other and not abs(mpmath.mpf(ours) - right) <= allowed:
+            self.other = f"{ours:.12g}, and by the formula {mpmath.nstr(right, 12)}, at {place}"
+
     def joined(self, others: Iterable[Leg]) -> Leg:
         """The worst of several."""
         for leg in others:
@@ -90,13 +97,23 @@ def functions(symbols: Sequence[sympy.Symbol], expressions: Sequence[sympy.Expr]
     return f
 
 
+def rough_values(f: Callable, row: Sequence[float], dtype: np.dtype) -> list:
+    """f at floats, to far more digits than a float has, unless something unforeseen cancels; None where not real.
+
+    So many bits are taken that after any cancellation down to the smallest float enough are left. What lies below that
+    counts as 0.
+    """
+    least = least_exponent(dtype)
+    values = _evaluate(f, row, 300 - least)
+    return [mpmath.mpf(0) if y is not None and abs(y) < mpmath.ldexp(1, least) else y for y in values]
+
+
 def true_values(f: Callable, row: Sequence[float], dtype: np.dtype) -> list:
     """f at floats, to far more digits than a float has; None where it is not a finite real number, or not known.
 
-    What lies below the smallest float counts as 0. So many bits are taken that after any cancellation a float's are
-    left, and two precisions must agree; where they do not, a third one decides with the second.
+    Two precisions must agree; where they do not, a third one decides with the second.
     """
-    least = int(np.finfo(dtype).minexp) - int(np.finfo(dtype).nmant) - 6
+    least = least_exponent(dtype)
     bits = 300 - least
     rough, fine = _evaluate(f, row, bits), _evaluate(f, row, bits + 100)
     values = [_agreed(a, b, least) for a, b in zip(rough, fine, strict=True)]
@@ -104,6 +121,11 @@ def true_values(f: Callable, row: Sequence[float], dtype: np.dtype) -> list:
         finest = _evaluate(f, row, 3 * bits)
         values = [_agreed(a, b, least) for a, b in zip(fine, finest, strict=True)]
     return values
+
+
+def least_exponent(dtype: np.dtype) -> int:
+    """The exponent of a number far enough below the smallest float to count as 0."""
+    return int(np.finfo(dtype).minexp) - int(np.finfo(dtype).nmant) - 6
 
 
 def _evaluate(f: Callable, row: Sequence[float], bits: int) -> list:
@@ -146,7 +168,7 @@ def ulps(ours: float, true: Any, dtype: np.dtype, scale: Any = 0) -> float:
 # ---- elementwise ops: over all floats ------------------------------------------------------------------------------
 
 
-def elementwise_legs(card: Op, n: int = 100, seed: int = 0) -> list[Leg]:
+def elementwise_legs(card: Op, n: int = 80, seed: int = 0) -> list[Leg]:
     """The value and the gradient of an elementwise op beside its formula, for both dtypes together.
 
     The gradient is not measured where there may be none: at kinks (and where inputs are equal, which may be one), and
@@ -158,20 +180,33 @@ def elementwise_legs(card: Op, n: int = 100, seed: int = 0) -> list[Leg]:
         rng = np.random.default_rng(seed)
         rows, usual = samples(card, dtype, rng, n)
         places = [place(input_names(card, rows.shape[1]), row, dtype) for row in rows]
-        truth = [true_values(value, row, dtype)[0] for row in rows.tolist()]
+        truth = Truth(value, rows.tolist(), dtype)
         kink = [x[0] in card.kinks if len(x) == 1 else len(set(x)) < len(x) for x in rows.tolist()]
-        smooth = [t is not None and not k for t, k in zip(truth, kink, strict=True)]
-        steep = [
-            [true_values(s, row, dtype)[0] if real else None for row, real in zip(rows.tolist(), smooth, strict=True)]
-            for s in slopes
-        ]
+        smooth = [not k and t is not None for k, t in zip(kink, truth.values, strict=True)]
+        differentiable = [row if ok else None for row, ok in zip(rows.tolist(), smooth, strict=True)]
+        steep = [Truth(slope, differentiable, dtype) for slope in slopes]
         for g in (np.ones(len(rows), dtype), rng.uniform(1, 2, len(rows)).astype(dtype)):
             y, gradients = run(card, rows, g)
-            compare(legs[0], y, truth, dtype, usual, places)
+            compare(legs[0], y, truth, usual, places)
             for gradient, true in zip(gradients, steep, strict=True):
-                scaled = [None if t is None else t * mpmath.mpf(k) for t, k in zip(true, g.tolist(), strict=True)]
-                compare(legs[1], gradient, scaled, dtype, usual, places)
+                compare(legs[1], gradient, true, usual, places, factors=g.tolist())
     return legs
+
+
+class Truth:
+    """The true values of one formula at rows of inputs. A row that is None has none."""
+
+    def __init__(self, f: Callable, rows: list, dtype: np.dtype) -> None:
+        self.f, self.rows, self.dtype = f, rows, dtype
+        self.values = [None if row is None else rough_values(f, row, dtype)[0] for row in rows]
+        self.confirmed: set[int] = set()
+
+    def confirm(self, i: int) -> Any:
+        """The value again, with more care: for use where it speaks against ours."""
+        if i not in self.confirmed:
+            self.values[i] = true_values(self.f, self.rows[i], self.dtype)[0]
+            self.confirmed.add(i)
+        return self.values[i]
 
 
 def input_names(card: Op, n: int) -> list[str]:
@@ -195,7 +230,7 @@ def formulas(card: Op) -> tuple[Callable, list[Callable]]:
 def place(names: Sequence[str], row: Iterable[float], dtype: np.dtype) -> str:
     """Where something was measured, in words."""
     at = ", ".join(f"{name} = {value:.9g}" for name, value in zip(names, row, strict=True))
-    return at + (" in float32" if dtype == np.float32 else "")
+    return at + IN[dtype.name]
 
 
 def intervals(card: Op) -> list[Any]:
@@ -251,18 +286,29 @@ def backward(card: Op, inputs: list, g: np.ndarray, params: dict[str, Any]) -> t
 
 
 def compare(
-    leg: Leg, ours: np.ndarray, truth: list, dtype: np.dtype, usual: Any, places: Sequence[str],
-    scales: Sequence[Any] | None = None,
+    leg: Leg, ours: np.ndarray, truth: Truth, usual: np.ndarray, places: Sequence[str],
+    factors: Sequence[float] | None = None,
 ) -> None:  # fmt: skip
-    """Add the errors of these results to the leg."""
-    known = [abs(t) for t, u in zip(truth, usual, strict=True) if u and t is not None]
-    allowed = max(known, default=0) * float(np.finfo(dtype).eps) * OTHER
-    for i, (mine, true) in enumerate(zip(ours.ravel().tolist(), truth, strict=True)):
+    """Add the errors of these results to the leg; the truth is to be multiplied by the factors."""
+    factors = factors or [1.0] * len(places)
+    known = [abs(t) * abs(k) for t, k, u in zip(truth.values, factors, usual, strict=True) if u and t is not None]
+    allowed = max(known, default=0) * float(np.finfo(truth.dtype).eps) * OTHER
+    for i, (mine, true) in enumerate(zip(ours.ravel().tolist(), truth.values, strict=True)):
         if true is None:
             continue
-        leg.add(ulps(mine, true, dtype, 0 if scales is None else scales[i]), bool(usual[i]), places[i])
-        if usual[i] and not leg.other and not abs(mpmath.mpf(mine) - true) <= allowed:
-            leg.other = f"{mine:.12g}, and by the formula {mpmath.nstr(true, 12)}, at {places[i]}"
+        error = ulps(mine, times(true, factors[i]), truth.dtype)
+        if error > TRUSTED and truth.confirm(i) is not None:
+            error = ulps(mine, times(truth.values[i], factors[i]), truth.dtype)
+        if truth.values[i] is not None:
+            right = times(truth.values[i], factors[i])
+            leg.add(error, bool(usual[i]), places[i])
+            if usual[i]:
+                leg.check(mine, right, allowed, places[i])
+
+
+def times(x: Any, factor: float) -> Any:
+    with mpmath.workprec(300):
+        return x * factor
 
 
 # ---- other ops: at random arrays -----------------------------------------------------------------------------------
@@ -287,7 +333,7 @@ def array_legs(card: Op, shapes: list, params: dict[str, Any], n: int = 3, seed:
     legs = [Leg("value"), Leg("gradient")]
     for dtype in DTYPES:
         for scale in [SCALES[dtype.name][0]] * (n - 1) + list(SCALES[dtype.name]):
-            where = f"random inputs times {scale:g}" if scale != 1 else "random inputs"
+            where = "random inputs" + (f" times {scale:g}" if scale != 1 else "") + IN[dtype.name]
             xs = [x if x.dtype != object else (scale * rng.uniform(-3, 3, x.shape)).astype(dtype) for x in given]
             cotangent = rng.uniform(0.5, 2, y.shape).astype(dtype)
             leaves = [Tensor(x, True) if s.dtype == object else x for x, s in zip(xs, given, strict=True)]
@@ -297,13 +343,14 @@ def array_legs(card: Op, shapes: list, params: dict[str, Any], n: int = 3, seed:
             split = value.size
             slopes = np.concatenate([s.ravel() for s in gradients]) if gradients else np.zeros(0)
             for leg, ours, part in zip(legs, (value, slopes), (slice(split), slice(split, None)), strict=True):
-                some = [(scale == 1)] * ours.size, [place_of(where, dtype)] * ours.size
-                compare(leg, ours, truth[part], dtype, *some, scales[part])
+                known = [abs(t) for t in truth[part] if t is not None]
+                allowed = max(known, default=0) * float(np.finfo(dtype).eps) * OTHER
+                for mine, true, unit in zip(ours.ravel().tolist(), truth[part], scales[part], strict=True):
+                    if true is not None:
+                        leg.add(ulps(mine, true, dtype, unit), scale == 1, where)
+                        if scale == 1:
+                            leg.check(mine, true, allowed, where)
     return legs
-
-
-def place_of(where: str, dtype: np.dtype) -> str:
-    return where + (" in float32" if dtype == np.float32 else "")
 
 
 def sensitivity(f: Callable, row: list[float]) -> list:
