@@ -61,6 +61,10 @@ def primitive(
     return Primitive(function, sympy, elementwise, domain=domain, cases=cases, note=note)
 
 
+class RuleError(TypeError):
+    """A user's gradient rule returned what is no gradient, or wrote into what it was given."""
+
+
 class Primitive(Op):
     """The card of a user's own op; made by `mg.primitive`."""
 
@@ -182,16 +186,16 @@ class Primitive(Op):
             returned = self.vjp.rule(*_locked((g, y, *inputs)), **params)
         except ValueError as error:
             if "read-only" in str(error):
-                raise TypeError(f"the rule of {self.name} writes into what it is given: copy it first") from error
+                raise RuleError(f"the rule of {self.name} writes into what it is given: copy it first") from error
             raise
         finally:
             mode.transforms -= 1
         several = returned if isinstance(returned, tuple | list) else (returned,)
         if len(several) != len(inputs):
             n, s = len(inputs), "s" if len(inputs) > 1 else ""
-            raise TypeError(f"the rule of {self.name} should return {n} gradient{s}, and returned {len(several)}")
+            raise RuleError(f"the rule of {self.name} should return {n} gradient{s}, and returned {len(several)}")
         if all(gx is None for gx in several):
-            raise TypeError(
+            raise RuleError(
                 f"the rule of {self.name} returned None for every input (is there a `return`?): where the slope is 0, "
                 "return 0 * g"
             )
@@ -204,12 +208,12 @@ class Primitive(Op):
         gx = np.asarray(gx) if isinstance(gx, float | int) else gx
         name = f"the rule of {self.name} for {self.names[i] if i < len(self.names) else f'input {i}'}"
         if not isinstance(gx, Tensor | np.ndarray | np.generic):
-            raise TypeError(f"{name} should return an array, and returned {_what(gx)}")
+            raise RuleError(f"{name} should return an array, and returned {_what(gx)}")
         if gx.dtype.kind not in "fO":
-            raise TypeError(f"{name} should return floating point numbers, and returned {gx.dtype}")
+            raise RuleError(f"{name} should return floating point numbers, and returned {gx.dtype}")
         shape, broadcast = np.shape(x), gx.shape == y.shape and _broadcasts(np.shape(x), y.shape)
         if gx.shape != shape and not broadcast:
-            raise TypeError(f"{name} should return the input's shape {shape}, and returned {gx.shape}")
+            raise RuleError(f"{name} should return the input's shape {shape}, and returned {gx.shape}")
         if isinstance(g, Tensor):
             gx = self._in_graph(name, gx, g)
         return gx._data if isinstance(gx, Tensor) and not isinstance(g, Tensor) else gx
@@ -218,7 +222,7 @@ class Primitive(Op):
         """A gradient as a tensor. It is linear in g, so one that is not linked to g is zero, or has left the graph."""
         made_of_g = isinstance(gx, Tensor) and (gx.requires_grad or not g.requires_grad)
         if not made_of_g and any(e != 0 for e in np.ravel(gx._data if isinstance(gx, Tensor) else gx).tolist()):
-            raise TypeError(
+            raise RuleError(
                 f"{name} returned a gradient that has left the graph, so it cannot be differentiated again: use mg's "
                 "or NumPy's functions on g, y and the inputs, and no .data, .numpy(), .detach() or float()"
             )

@@ -26,18 +26,27 @@ class Backpropagation:
 
     def line(self, problem: Problem, values: Values, leaf: int, index: tuple[int, ...], directions: Any = ()) -> str:
         """Python that shows one element of the gradient."""
-        f, given = name_of(problem.f, "f"), inputs(problem, values)
         argument, key = place(problem, leaf)
+        arguments = problem.arguments(values)
+        names = [problem.names[i] for i in problem.positions]
+        shown = [name if name in names else source(x) for name, x in zip(problem.names, arguments, strict=True)]
+        f, given = name_of(problem.f, "f"), ", ".join(source(arguments[i]) for i in problem.positions)
+        if directions or problem.weights and len(shown) > len(names):  # as a function of the active arguments alone
+            f = f"{f}({', '.join(shown)})"
+            if directions and problem.weights:
+                f = f"({f} * {source(problem.weights[0])}).sum()"
+            f = f"lambda {', '.join(names)}: {f}"
+        place_among = problem.positions.index(argument)
         if directions:
-            by, v = tuple(problem.positions), iter(directions)
+            v = iter(directions)
             along = problem.arguments([next(v) if leaf.active else None for leaf in problem.leaves])
-            gradient = f"mg.grad({f}, {by})"
-            seed = source(tuple(along[i] for i in by))
-            return f"mg.vjp({gradient}, {given})[1]({seed})[{argument}]{key}{element(index)}"
+            seed = source(tuple(along[i] for i in problem.positions))
+            by = tuple(range(len(names)))
+            return f"mg.vjp(mg.grad({f}, {by}), {given})[1]({seed})[{place_among}]{key}{element(index)}"
         if problem.weights:
             weights = source(problem.weights[0] if len(problem.weights) == 1 else tuple(problem.weights))
-            return f"mg.vjp({f}, {given})[1]({weights})[{argument}]{key}{element(index)}"
-        return f"mg.grad({f}, {argument})({given}){key}{element(index)}"
+            return f"mg.vjp({f}, {given})[1]({weights})[{place_among}]{key}{element(index)}"
+        return f"mg.grad({f}, {argument})({inputs(problem, values)}){key}{element(index)}"
 
 
 class Claim:

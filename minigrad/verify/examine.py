@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from ..primitives import RuleError
 from ..transforms import results
-from .candidates import Claim, by_leaf, inputs, place
+from .candidates import Claim, by_leaf, element, inputs, place
 from .diagnose import Diagnosis
 from .problem import Problem, Values, array_of, copies, grid
 from .prove import REFUTED
@@ -69,13 +70,30 @@ def same(a: Any, b: Any) -> bool:
     return a.shape == b.shape and bool(np.array_equal(a, b, equal_nan=a.dtype.kind == "f"))
 
 
+def refused_rule(given: Problem, candidate: Any) -> Report | None:
+    """The report on a gradient that a user's op refuses to compute, since its rule does what no rule may."""
+    try:
+        candidate(given, given.values, next(samples(given, candidate.order, given.seed)).directions)
+    except RuleError as error:
+        said = str(error)
+        kind = "aliasing" if "writes into" in said else "second-order" if "left the graph" in said else "shape"
+        leaf = given.active[0]
+        line = candidate.line(given, given.values, leaf, ())
+        values = dict(zip(given.names, given.arguments(given.values), strict=True))
+        example = Counterexample(values, given.leaves[leaf].name, (), np.nan, np.nan, line)
+        entry = Entry(given.leaves[leaf].name, REFUTED, note=str(error), counterexample=example)
+        return Report([entry], str(error), diagnoses=[Diagnosis(kind, str(error))])
+    return None
+
+
 def misbehaviour(given: Problem, claim: Claim) -> Report | None:
     """The report on a claimed gradient that is no function: it changes inputs or results, or is never the same."""
     if not callable(claim.claimed):
         return None
 
     def call(values: Values) -> Any:
-        return claim.claimed(*given.arguments(values))
+        with np.errstate(all="ignore"):
+            return claim.claimed(*given.arguments(values))
 
     a = given.values
     b = next(itertools.islice(samples(given, 1, given.seed), 1, None)).values
@@ -85,37 +103,44 @@ def misbehaviour(given: Problem, claim: Claim) -> Report | None:
     first = by_leaf(given, result)
     for i, (leaf, before, after) in enumerate(zip(given.leaves, a, written, strict=True)):
         if isinstance(before, np.ndarray) and not same(before, after):
-            line = f"(lambda *inputs: ({name}(*inputs), inputs)[1])({args_a})[{place(given, i)[0]}]{place(given, i)[1]}"
+            argument, key = place(given, i)
+            line = f"(lambda *inputs: ({name}(*inputs), inputs)[1])({args_a})[{argument}]{key}"
             why = f"The claimed gradient changes its input {leaf.name} in place: work on a copy of it."
             return refuted(given, i, after, before, line, Diagnosis("aliasing", why, leaf.name))
     second = by_leaf(given, call(copies(a)))
-    later = by_leaf(given, result)
-    third = by_leaf(given, call(copies(a)))
     call(copies(b))
     overwritten = by_leaf(given, result)
+    third, fourth = (by_leaf(given, call(copies(a))) for _ in range(2))
     for i in given.active:
         if first[i] is None:
             continue
-        key = claim.which(given, i)
-        if not same(first[i], later[i]) or not same(first[i], overwritten[i]):
+        key, about = claim.which(given, i), given.leaves[i].name
+        if not same(first[i], overwritten[i]):
             line = f"(lambda first, second: first)({name}({args_a}), {name}({args_b})){key}"
-            why = "An array that the claimed gradient returned is overwritten by its next call: return a copy."
-            return refuted(given, i, overwritten[i], first[i], line, Diagnosis("aliasing", why, given.leaves[i].name))
-        if not same(first[i], second[i]):
-            line = f"[{name}({args_a}){key} for _ in range(2)][1]"
-            kept = same(second[i], third[i]) or np.allclose(third[i] - second[i], second[i] - first[i])
-            why = "keeps something from call to call (a buffer that is added to?)" if kept else "uses random numbers"
-            sentence = f"The claimed gradient is another when it is called again on the same input: it {why}."
-            fault = Diagnosis("stale" if kept else "random", sentence, given.leaves[i].name)
-            return refuted(given, i, second[i], first[i], line, fault)
+            why = "An array that the claimed gradient returned is overwritten by a later call: return a copy."
+            return refuted(given, i, overwritten[i], first[i], line, Diagnosis("aliasing", why, about))
+        if not nearly(first[i], third[i]):
+            line = f"[{name}({args_a}){key}, {name}({args_b}), {name}({args_a}){key}][2]"
+            steps = (second[i] - first[i], fourth[i] - third[i])
+            kept = nearly(first[i], second[i]) or nearly(third[i], fourth[i]) or nearly(*steps)
+            why = "it keeps something from call to call, such as a buffer" if kept else "it uses random numbers"
+            sentence = f"The claimed gradient is another when it is called again on the same input: {why}."
+            fault = Diagnosis("stale" if kept else "random", sentence, about)
+            return refuted(given, i, third[i], first[i], line, fault)
     return None
+
+
+def nearly(a: Any, b: Any) -> bool:
+    """Whether two results are the same but for the order in which threads may add."""
+    return a.shape == b.shape and np.allclose(a, b, rtol=1e-9, atol=1e-12 * np.abs(a).max(initial=0.0), equal_nan=True)
 
 
 def refuted(given: Problem, leaf: int, now: Any, right: Any, line: str, fault: Diagnosis) -> Report:
     """The report on a fault that needs no mathematics; `now` and `right` are arrays."""
     name = given.leaves[leaf].name
     differ = now.shape == right.shape
-    index = tuple(int(i) for i in np.argwhere(now != right)[0]) if differ else ()
+    index = tuple(int(i) for i in np.unravel_index(np.argmax(np.abs(now - right)), now.shape)) if differ else ()
     values = dict(zip(given.names, given.arguments(given.values), strict=True))
+    line += element(index)
     example = Counterexample(values, name, index, now[index].item() if differ else now, right[index].item(), line)
     return Report([Entry(name, REFUTED, counterexample=example)], fault.sentence, diagnoses=[fault])

@@ -17,12 +17,14 @@ import numpy as np
 
 from ..autodiff import below
 from ..names import known
-from ..tensor import Tensor
+from ..ops.card import CARDS
+from ..primitives import RuleError
+from ..tensor import Tensor, plain
 from . import numeric
 from .candidates import Backpropagation, Claim
 from .diagnose import Case, Diagnosis, diagnose
-from .examine import examined, misbehaviour
-from .problem import Problem, Values, problem, smaller
+from .examine import examined, misbehaviour, refused_rule
+from .problem import Problem, Values, foreign_ops, problem, smaller
 from .prove import AGREES, REFUTED, UNDECIDED, Judgement, Point, evaluate, judge_all
 from .reading import Reading, Sample, Unreadable, readings, samples
 from .report import WORST_FIRST, Counterexample, Entry, Report
@@ -106,7 +108,7 @@ def verified(given: Problem, candidate: Backpropagation | Claim, method: str, se
     if not (isinstance(seconds, int | float) and seconds > 0):
         raise ValueError(f"{given.what}: seconds={seconds!r}; a positive number of seconds is wanted")
     given = examined(given, claimed=isinstance(candidate, Claim))
-    if isinstance(candidate, Claim) and (found := misbehaviour(given, candidate)):
+    if found := misbehaviour(given, candidate) if isinstance(candidate, Claim) else refused_rule(given, candidate):
         return found
     reasons: list[str] = []
     for small in sizes(given) if method != "numbers" and not given_arrays(candidate) else ():
@@ -117,9 +119,13 @@ def verified(given: Problem, candidate: Backpropagation | Claim, method: str, se
             continue
         if small is given:
             return report
-        if report.verdict != REFUTED or still_wrong(given, candidate):
+        as_given = by_numbers(given, candidate, [], seconds)
+        if as_given.verdict == REFUTED and report.verdict != REFUTED:
+            return hinted(as_given, "In smaller shapes it is right.")
+        if report.verdict != REFUTED or as_given.verdict == REFUTED:
             shapes = ", ".join(f"{leaf.name} {leaf.value.shape}" for leaf in small.leaves if leaf.is_float)
-            return hinted(report, f"The formulas are at smaller shapes: {shapes}.")
+            how = "was compared by numbers" if as_given.ok else "could not be compared by numbers"
+            return hinted(report, f"The formulas are at smaller shapes, {shapes}; what was given {how}.")
         reasons.append("in smaller shapes it is another function")
     if method == "symbols":
         return undecided(given, candidate, reasons)
@@ -195,10 +201,15 @@ def runs_of(given: Problem, candidate: Any, formulas: list[Reading]) -> list[Run
         reading = next((r for r in formulas if r.holds(at)), None)
         right = reading.gradient(sample) if reading else None
         if right is not None:
-            runs.append(Run(sample, candidate(given, sample.values, sample.directions), right))
+            runs.append(Run(sample, computed(given, candidate, sample), right))
         if len(runs) == RUNS:
             break
     return runs
+
+
+def computed(given: Problem, candidate: Any, sample: Sample) -> Values:
+    """The gradient in question on the numbers of a sample."""
+    return candidate(given.weighted(sample.weights), sample.values, sample.directions)
 
 
 def judgements(reading: Reading, seconds: float) -> dict[int, list[tuple[tuple[int, ...], Judgement]]]:
@@ -269,7 +280,7 @@ def run_at(given: Problem, candidate: Any, reading: Reading, at: Point) -> Run |
     """The run at the point of a refutation."""
     sample = reading.sample(at)
     right = reading.gradient(sample)
-    return Run(sample, candidate(given, sample.values, sample.directions), right) if right is not None else None
+    return Run(sample, computed(given, candidate, sample), right) if right is not None else None
 
 
 def nearly_equal(reading: Reading, leaf: int, index: tuple[int, ...], at: Point) -> bool:
@@ -291,7 +302,7 @@ def first_nonzero(array: np.ndarray) -> tuple[int, ...]:
 def counterexample(given: Problem, candidate: Any, run: Run, leaf: int, index: tuple[int, ...]) -> Counterexample:
     found, right = run.found[leaf], run.right[leaf]
     inputs = dict(zip(given.names, given.arguments(run.sample.values), strict=True))
-    line = candidate.line(given, run.sample.values, leaf, index, run.sample.directions)
+    line = candidate.line(given.weighted(run.sample.weights), run.sample.values, leaf, index, run.sample.directions)
     if found.shape != right.shape:
         return Counterexample(inputs, given.leaves[leaf].name, (), found, right, line)
     return Counterexample(inputs, given.leaves[leaf].name, index, found[index].item(), right[index].item(), line)
@@ -332,6 +343,25 @@ def by_numbers(given: Problem, candidate: Any, reasons: list[str], seconds: floa
     hinted(report, *(f"By numbers, since {reason}." for reason in reasons))
     hinted(report, f"The numbers are drawn from seed {given.seed}.")
     return diagnosed(report, given, candidate, runs) if runs else report
+
+
+def op_entries(outputs: list[Tensor], seconds: float) -> list[Entry]:
+    """The verdict on each op that the outputs were computed by; on a user's op, at small shapes like those it met."""
+    graph = [t._op for y in outputs for t in below(y) if t._op is not None]
+    ours = dict.fromkeys(op.name for op in graph if CARDS.get(op.name) is op)
+    found = rules(list(ours), order=1, numbers=False).entries if ours else []
+    for t, op in foreign_ops(outputs).values():
+        inputs = tuple(np.asarray(plain(x)) for x in t._inputs)
+        alone = problem("verify.gradient", lambda *xs, op=op, t=t: op(*xs, **t._params), inputs)
+        for small in (alone, *smaller(alone)):
+            try:
+                checked = by_symbols(small.with_values(small.values), Backpropagation(), seconds)
+            except (Unreadable, RuleError):
+                continue
+            worst = min(checked.entries, key=lambda entry: WORST_FIRST.index(entry.verdict))
+            found.append(replace(worst, name=op.name, extra={}))
+            break
+    return [replace(entry, name=f"op {entry.name}") for entry in found]
 
 
 def differences(
@@ -376,30 +406,30 @@ def compared_entry(given: Problem, candidate: Any, runs: list[Run], leaf: int, o
     return replace(ours, verdict=REFUTED, note="", counterexample=example)
 
 
-def still_wrong(given: Problem, candidate: Any) -> bool:
-    """Whether a gradient that is wrong in smaller shapes is wrong in the given ones as well, by our own."""
-    if isinstance(candidate, Backpropagation):
-        return True
-    return any(decidedly_wrong(compared(given, candidate), i) for i in given.active)
-
-
 def compared(given: Problem, candidate: Any) -> list[Run]:
     """Runs of a claimed gradient beside our own."""
     ours, runs = Backpropagation(), []
     for sample in itertools.islice(samples(given, 1, given.seed), 1 if given_arrays(candidate) else 20):
         with np.errstate(all="ignore"):
-            right = ours(given, sample.values)
+            right = computed(given, ours, sample)
         if all(g is None or np.isfinite(g).all() for g in right):
-            runs.append(Run(sample, candidate(given, sample.values), right))
+            runs.append(Run(sample, computed(given, candidate, sample), right))
     return runs[:RUNS]
 
 
 def diagnosed(report: Report, given: Problem, candidate: Any, runs: list[Run]) -> Report:
     """The report, and what is probably wrong where something is."""
     if report.verdict == REFUTED:
+        n = len(given.leaves)
+        rest: Values = [None] * len(given.weights)  # these are inputs too, by which nothing is claimed
+
+        def f(*values: Any) -> Any:
+            return given.weighted(list(values[n:])).scalar(values[:n])
+
         case = Case(
-            lambda *values: given.scalar(values), [leaf.name for leaf in given.leaves],
-            [run.sample.values for run in runs], [run.found for run in runs], [run.right for run in runs],
+            f, [*(leaf.name for leaf in given.leaves), *(f"g{k or ''}" for k in range(len(rest)))],
+            [[*run.sample.values, *run.sample.weights] for run in runs],
+            [run.found + rest for run in runs], [run.right + rest for run in runs],
         )  # fmt: skip
         report.diagnoses = diagnose(case)
         hinted(report, *(d.sentence for d in report.diagnoses))

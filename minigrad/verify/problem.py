@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from ..autodiff import below
+from ..ops.card import CARDS, Op
 from ..tensor import Tensor, mode, recording
 from ..transforms import flatten, inner, pull, results
 
@@ -42,7 +44,7 @@ class Problem:
     rebuild: Callable[[Iterator[Any]], tuple]
     positions: list[int]  # of the arguments to differentiate by
     seed: int = 0
-    weights: list[np.ndarray] = field(default_factory=list)  # of the outputs, unless the output is one number
+    weights: list[np.ndarray] = field(default_factory=list)  # of the outputs; none if the output is one number
 
     @property
     def active(self) -> list[int]:
@@ -62,9 +64,9 @@ class Problem:
         new = copy.copy(self)
         new.leaves = [replace(leaf, value=v) for leaf, v in zip(self.leaves, values, strict=True)]
         rng = np.random.default_rng([self.seed, 1])
-        new.weights = [example(rng, np.shape(y)) for y in new.run(new.tensors(values))]
-        if len(new.weights) == new.weights[0].size == 1:
-            new.weights = []
+        outputs = new.run(new.tensors(values))
+        one = len(outputs) == 1 and np.size(outputs[0]) == 1
+        new.weights = [] if one and not foreign_ops(outputs) else [example(rng, np.shape(y)) for y in outputs]
         return new
 
     def weighted(self, weights: list[Any]) -> Problem:
@@ -114,6 +116,15 @@ class Problem:
                 found = pull(sum(along[1:], along[0]), None, by, create_graph=False)
         by_leaf = dict(zip(self.active, (g._data for g in found), strict=True))
         return [by_leaf.get(i) for i in range(len(self.leaves))]
+
+
+def foreign_ops(outputs: list[Any]) -> dict[str, tuple[Tensor, Op]]:
+    """The ops of users (see `mg.primitive`) that results were computed by, each with one of its results.
+
+    Their rules may do anything, such as forgetting the gradient that comes in, which is 1 where nobody weighs.
+    """
+    graph = [t for y in outputs if isinstance(y, Tensor) for t in below(y) if t._op is not None]
+    return {t._op.name: (t, t._op) for t in graph if CARDS.get(t._op.name) is not t._op}
 
 
 # ---- taking inputs apart -------------------------------------------------------------------------------------------

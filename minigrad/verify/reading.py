@@ -98,8 +98,9 @@ def samples(problem: Problem, order: int, seed: int) -> Iterator[Sample]:
     rng = np.random.default_rng(seed)
     for n in range(1_000_000):
         values = problem.values if n == 0 else draw(problem, rng, n % 3)
+        weights = problem.weights if n == 0 else [example(rng, w.shape) for w in problem.weights]
         directions = [example(rng, problem.leaves[i].value.shape) for i in problem.active] if order == 2 else []
-        yield Sample(values, problem.weights, directions)
+        yield Sample(values, weights, directions)
 
 
 def readings(problem: Problem, candidate: Any, seconds: float) -> list[Reading]:
