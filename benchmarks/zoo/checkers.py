@@ -109,7 +109,8 @@ def reported(report: Any, names: dict[str, Any], remembers: bool) -> Outcome:
         try:
             outcome.reproduced = reproduced(report, names, remembers)
         except Exception as error:
-            outcome.note = f"the line to paste fails: {brief(error)}"
+            outcome.reproduced = str(error) in str(report)  # it announced that the rule stops with this error
+            outcome.note = said if outcome.reproduced else f"the line to paste fails: {brief(error)}"
     return outcome
 
 
