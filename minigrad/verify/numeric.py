@@ -615,7 +615,8 @@ def _check_input(points: list[_Point], i: int, n: int, rng: np.random.Generator)
             looked.append(measured)
             if measured.excess > 1 and _again(at, measured):
                 wrong = _culprit(at, measured)
-                break
+                if wrong:
+                    break
         if wrong:
             return wrong
     found = _summary(n, looked, given, late)
@@ -642,8 +643,11 @@ def _again(at: _Input, measured: _Measured) -> bool:
     return other.excess > 1 and apart <= SAFE * (other.found.error + measured.found.error)
 
 
-def _culprit(at: _Input, measured: _Measured) -> NumericResult:
-    """The element that is wrong: the direction is halved, and the half that disagrees more is kept."""
+def _culprit(at: _Input, measured: _Measured) -> NumericResult | None:
+    """The element that is wrong: the direction is halved, and the half that disagrees more is kept.
+
+    None where a half lies on a kink: then so does the whole, and by chance its two slopes were about the same.
+    """
     best = measured
     while np.count_nonzero(best.direction) > 1:
         places = np.flatnonzero(best.direction)
@@ -654,6 +658,8 @@ def _culprit(at: _Input, measured: _Measured) -> NumericResult:
             halves.append(at.measure(v.reshape(at.x.shape)))
         worse = max(halves, key=lambda m: m.excess)
         if not (worse.excess > 1 and _again(at, worse)):
+            if not all(math.isfinite(half.found.error) for half in halves):
+                return None
             break  # many errors, each too small to be seen by itself
         best = worse
     places = np.flatnonzero(best.direction)
