@@ -9,12 +9,13 @@ from . import numpy as _numpy  # which fills the tables of array.py
 from .array import SymbolicArray, exact, symbolic_array
 from .deciding import NoReading, arrays_of_elements, deciding
 from .formula import Formula, formula
+from .function import Function, function
 from .latex import latex
 from .steps import symbols_of
 
 __all__ = [
-    "Formula", "NoReading", "SymbolicArray", "arrays_of_elements", "deciding", "exact", "formula", "latex",
-    "symbolic_array", "symbols",
+    "Formula", "Function", "NoReading", "SymbolicArray", "arrays_of_elements", "deciding", "exact", "formula",
+    "function", "latex", "symbolic_array", "symbols",
 ]  # fmt: skip
 
 
