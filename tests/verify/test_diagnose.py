@@ -6,7 +6,7 @@ import pytest
 import minigrad as mg
 from minigrad.ops.card import CARDS, Op
 from minigrad.tensor import Tensor
-from minigrad.verify.diagnose import Case, diagnose
+from minigrad.verify.diagnose import Case, diagnose, in_short
 
 N = 5  # the batch
 
@@ -491,6 +491,80 @@ def test_functions_of_another_library():
         raise TypeError("tensors are not taken here")
 
     assert [d.kind for d in diagnose(given._replace(f=foreign))] == ["factor"]
+
+
+def test_a_clipped_gradient():
+    f = lambda w: np.sum(w**4)  # noqa: E731
+    [entries] = diagnose(case(f, "w", lambda w: {"w": np.clip(4 * w**3, -1, 1)}, (5,)))
+    [norm] = diagnose(case(f, "w", lambda w: {"w": 4 * w**3 / max(1, np.linalg.norm(4 * w**3) / 3)}, (5,)))
+    assert "[-1, 1]" in entries.sentence
+    assert "the norm 3" in norm.sentence
+
+
+def test_whole_numbers():
+    [d] = diagnose(case(lambda w: np.sum(w**4), "w", lambda w: {"w": (4 * w**3).astype(int).astype(float)}, (5,)))
+    assert d.kind == "precision"
+    assert "whole numbers" in d.sentence
+
+
+def test_a_weight_updated_too_early():
+    def gradients(W1, W2, x, y):
+        h = np.tanh(x @ W1)
+        d2 = 2 * (h @ W2 - y) / y.size
+        dW2 = h.T @ d2
+        return {"W1": x.T @ (d2 @ (W2 - 0.1 * dW2).T * (1 - h * h)), "W2": dW2}
+
+    def f(W1, W2, x, y):
+        return np.mean((np.tanh(x @ W1) @ W2 - y) ** 2)
+
+    [d] = diagnose(case(f, "W1 W2 x y", gradients, (2, 3), (3, 2), (N, 2), (N, 2)))
+    assert (d.kind, d.input) == ("saved", "W1")
+    assert "W2 after its update" in d.sentence
+
+
+def test_a_kernel_turned_round():
+    weights = np.array([1.0, -2.0, 0.5])
+
+    def f(x, w):
+        return np.sum(np.stack([np.sum(x[i : i + 3] * w) for i in range(3)]) * weights)
+
+    def claimed(x, w):
+        dx = np.zeros(5)
+        for i in range(3):
+            dx[i : i + 3] += weights[i] * w[::-1]
+        return {"x": dx}
+
+    assert kinds(f, "x w", claimed, (5,), (3,)) == {"x": "permuted"}
+
+
+def test_a_mask_of_another_condition():
+    label = np.array([1.0, -1, 1, 1, -1, -1])
+    f = lambda score: np.sum(np.maximum(0, 1 - label * score))  # noqa: E731
+    [d] = diagnose(case(f, "score", lambda score: {"score": np.where(label * score < 0, -label, 0)}, (6,)))
+    assert d.kind == "branch"
+
+
+def test_a_step_left_out():
+    f = lambda x: np.sum(np.var(x, axis=1) * WEIGHTS[:, 0])  # noqa: E731
+    [d] = diagnose(case(f, "x", lambda x: {"x": WEIGHTS[:, :1] * x / 2}, (N, 4)))
+    assert "x in place of x - mean(x)" in d.sentence
+
+
+def test_sentences_that_are_the_same_are_said_once():
+    found = diagnose(case(*two_layers("tanh", "entropy", d2=lambda z: softmax(z) - np.eye(3)[LABELS])))
+    assert len(found) == 4
+    [text] = in_short(found)
+    assert text.startswith("dW1 is 5 times the right gradient everywhere")
+    assert text.endswith("(the same with db1, dW2, db2)")
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("act", ["tanh", "relu"])
+def test_nothing_is_diagnosed_in_the_noise_of_a_net(act, seed):
+    rng = np.random.default_rng(seed)
+    given = case(*two_layers(act, "entropy"), seed=seed)
+    noisy = [[None if g is None else g * rng.normal(size=g.shape) for g in gs] for gs in given.right]
+    assert not diagnose(given._replace(claimed=noisy))
 
 
 # ---- gradients with a memory ---------------------------------------------------------------------------------------
