@@ -132,7 +132,8 @@ def misbehaviour(given: Problem, claim: Claim) -> Report | None:
 
 def nearly(a: Any, b: Any) -> bool:
     """Whether two results are the same but for the order in which threads may add."""
-    return a.shape == b.shape and np.allclose(a, b, rtol=1e-9, atol=1e-12 * np.abs(a).max(initial=0.0), equal_nan=True)
+    size = np.nan_to_num(np.abs(a)).max(initial=0.0)
+    return a.shape == b.shape and np.allclose(a, b, rtol=1e-9, atol=1e-12 * size, equal_nan=True)
 
 
 def refuted(given: Problem, leaf: int, now: Any, right: Any, line: str, fault: Diagnosis) -> Report:

@@ -24,8 +24,9 @@ from . import numeric
 from .candidates import Backpropagation, Claim
 from .diagnose import Case, Diagnosis, diagnose
 from .examine import examined, misbehaviour, refused_rule
+from .kinks import beside, kinks_at, points_on
 from .problem import Problem, Values, foreign_ops, problem, smaller
-from .prove import AGREES, REFUTED, UNDECIDED, Judgement, Point, evaluate, judge_all
+from .prove import AGREES, REFUTED, UNDECIDED, Judgement, Point, Sampler, evaluate, judge_all
 from .reading import Reading, Sample, Unreadable, readings, samples
 from .report import WORST_FIRST, Counterexample, Entry, Report
 from .rules import rules
@@ -184,6 +185,8 @@ def by_symbols(given: Problem, candidate: Any, seconds: float) -> Report:
     judged = [judgements(reading, seconds / len(formulas)) for reading in formulas]
     leaves = [i for i in given.active if runs[0].found[i] is not None]
     report = Report([entry(given, candidate, formulas, judged, runs, i) for i in leaves], columns=columns(candidate))
+    if report.ok and candidate.order == 1:
+        on_kinks(report, given, candidate, formulas, seconds / 2)
     if len(formulas) > 1:
         hinted(report, f"The function branches in Python; {len(formulas)} ways through it were looked at.")
     return diagnosed(report, given, candidate, runs)
@@ -222,12 +225,12 @@ def judgements(reading: Reading, seconds: float) -> dict[int, list[tuple[tuple[i
                 where.append((i, index))
                 pairs.append((found[index], theirs[index]))
 
-    stream = samples(reading.problem, 2 if reading.directions else 1, reading.problem.seed + 1)
+    anywhere = sampler(reading)
+    sides = beside([ours for ours, _ in pairs], reading.symbols, anywhere)
+    sides = [at for at in sides if reading.holds(at)]
 
-    def sample(_: random.Random) -> Point:
-        points = (reading.point(next(stream)) for _ in range(200))
-        at = next(points)
-        return next((other for other in points if reading.holds(other)), at)
+    def sample(rng: random.Random) -> Point:
+        return sides.pop() if sides else anywhere(rng)
 
     verdicts: dict[int, list] = {}
     for (i, index), judgement in zip(where, judge_all(pairs, sample, POINTS, seconds, [reading.total]), strict=True):
@@ -267,6 +270,45 @@ def entry(
     if wrong:
         new.counterexample = counterexample(given, candidate, wrong, leaf, index)
     return new
+
+
+def sampler(reading: Reading) -> Sampler:
+    """A function that draws points on the path of a reading."""
+    stream = samples(reading.problem, 2 if reading.directions else 1, reading.problem.seed + 1)
+
+    def sample(_: random.Random) -> Point:
+        points = (reading.point(next(stream)) for _ in range(200))
+        at = next(points)
+        return next((other for other in points if reading.holds(other)), at)
+
+    return sample
+
+
+def on_kinks(report: Report, given: Problem, candidate: Any, formulas: list[Reading], seconds: float) -> None:
+    """Judge a gradient that is right elsewhere on kinks of the function, and at the example if that lies on one."""
+    entries = {entry.name: entry for entry in report.entries}
+    for reading in formulas:
+        example = reading.point(next(samples(given, 1, given.seed)))
+        odd = reading.gradient(next(samples(given, 1, given.seed))) is None  # on a kink, or without a finite slope
+        places = [("the example", example)] if odd else []
+        places += points_on(reading.total, reading.symbols, sampler(reading), seconds)
+        for where, at in places:
+            if not reading.holds(at):
+                continue
+            sample = reading.sample(at)
+            run = Run(sample, computed(given, candidate, sample), [])
+            places_of = reading.places.items()
+            claimed = {s: float(run.found[i][index]) for s, (i, index) in places_of if run.found[i] is not None}
+            for kink in kinks_at(reading.total, claimed, at, where):
+                leaf, index = reading.places[kink.symbol]
+                entry = entries[given.leaves[leaf].name]
+                if kink.verdict == REFUTED and entry.verdict != REFUTED:
+                    entry.verdict, entry.note = REFUTED, kink.text
+                    nearest = min(kink.left, kink.right, key=lambda slope: abs(slope - claimed[kink.symbol]))
+                    run.right = [None if g is None else np.full(g.shape, float(nearest)) for g in run.found]
+                    entry.counterexample = counterexample(given, candidate, run, leaf, index)
+                elif kink.verdict != REFUTED and not entry.note:
+                    entry.note = kink.text
 
 
 def decidedly_wrong(runs: list[Run], leaf: int) -> Run | None:

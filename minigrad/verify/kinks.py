@@ -7,8 +7,9 @@ symbol is solved for, along which that is an affine equation.
 from __future__ import annotations
 
 import itertools
+import math
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +21,12 @@ from .limits import OutOfTime, time_limit
 from .prove import AGREES, REFUTED, UNDECIDED, Sampler
 
 ASIDE = sympy.Rational(1, 2**60)  # how far beside a kink its two sides are looked at
+NEAR = sympy.Rational(1, 64)  # how far beside a boundary formulas are compared
+ROUNDING = 1e-9  # relative, in a gradient computed in floats
 TRIES = 8  # points tried for each kink
 MOST_WAYS = 256  # to settle the choices on a kink
+
+IMPOSSIBLE = (TooLarge, RecursionError, ArithmeticError, ValueError, TypeError, NotImplementedError)
 
 
 @dataclass
@@ -45,7 +50,7 @@ class Kink:
 def kinks(
     f: sympy.Expr, gradient: Mapping[sympy.Symbol, sympy.Expr], sample: Sampler, most: int = 12, seconds: float = 10.0
 ) -> list[Kink]:
-    """The gradient of `f` (its formula by each symbol) on kinks of f, on `most` of them, as far as they are found in time.
+    """The gradient of `f` (its formula by each symbol) on kinks of f: on `most` of them, as they are found in time.
 
     >>> import sympy
     >>> from minigrad.verify.kinks import kinks
@@ -55,21 +60,84 @@ def kinks(
     >>> print(kinks(sympy.Max(x, 0), {x: sympy.Heaviside(x, 0)}, sample)[0].text)
     at Max(0, x), x = 0: slope 0 from the left, 1 from the right, 0 is taken
     """
-    found: list[Kink] = []
+    places = points_on(f, list(gradient), sample, seconds, most)
+    return [kink for where, at in places for s, ours in gradient.items() if (kink := look(f, s, ours, at, where))]
+
+
+def points_on(
+    f: sympy.Expr, symbols: list[sympy.Symbol], sample: Sampler, seconds: float, most: int = 12
+) -> list[tuple[str, Point]]:
+    """Points on kinks of f, each with the choice that turns over there."""
+    found: list[tuple[str, Point]] = []
     try:
         with time_limit(seconds):
             for where, boundary in itertools.islice(boundaries(f), most):
                 try:
-                    at = point_on(boundary, f, list(gradient), sample)
-                    found += [k for s, ours in gradient.items() if at and (k := look(f, s, ours, at, where))]
-                except (TooLarge, RecursionError, ArithmeticError, ValueError, TypeError, NotImplementedError):
-                    continue  # SymPy could not do it: this kink is not looked at
+                    at = point_on(boundary, f, symbols, sample)
+                except IMPOSSIBLE:
+                    continue  # SymPy could not find one: this kink is not looked at
+                found += [(where, at)] if at else []
     except OutOfTime:
         pass
     return found
 
 
-def boundaries(f: sympy.Expr) -> Iterator[tuple[str, sympy.Expr]]:
+def kinks_at(f: sympy.Expr, gradient: Mapping[sympy.Symbol, float], at: Point, where: str) -> list[Kink]:
+    """A gradient in floats, at one point on a kink: along each symbol, and along all those together that have a kink.
+
+    Where several elements are tied, each alone may lie between its slopes, and their sum be too much.
+    """
+    values = {s: sympy.Rational(*x.as_integer_ratio()) if math.isfinite(x) else sympy.nan for s, x in gradient.items()}
+    found = []
+    for s, ours in values.items():
+        try:
+            found += filter(None, [look(f, s, ours, at, where, ROUNDING)])
+        except IMPOSSIBLE:
+            continue
+    tied = [kink.symbol for kink in found if not same(kink.left, kink.right)]
+    if len(tied) > 1:
+        left, right = slopes_along(f, tied, at)
+        ours = mpmath.mpf(sum(gradient[s] for s in tied))
+        if not (mpmath.isnan(left) or mpmath.isnan(right) or between(ours, [left, right], ROUNDING)):
+            sides = f"slope {short(left)} from the left, {short(right)} from the right"
+            together = ", ".join(map(str, tied))
+            text = f"at {where}, {together} together: {sides}, and the elements add up to {short(ours)}"
+            n = len(tied)
+            found.append(Kink(tied[0], where, at, left / n, right / n, ours / n, REFUTED, text))
+    judged = {kink.symbol for kink in found if kink.verdict == REFUTED}
+    for s in [s for s, x in gradient.items() if not math.isfinite(x) and s not in judged]:
+        left, right = slopes_along(f, [s], at)  # of a norm at 0, say, which has no formula for its slope there
+        if not (mpmath.isnan(left) or mpmath.isnan(right)):
+            sides = f"slope {short(left)} from the left, {short(right)} from the right"
+            text = f"at {where}, {s} = {at[s]}: {sides}, and {gradient[s]} is claimed"
+            found.append(Kink(s, where, at, left, right, mpmath.nan, REFUTED, text))
+    return found
+
+
+def slopes_along(f: sympy.Expr, symbols: list[sympy.Symbol], at: Point) -> tuple[Any, Any]:
+    """The slopes to the left and to the right where all these symbols move together, to some 18 digits."""
+    tape = Tape([f])
+    below, here, above = (
+        finite(tape.run({**at, **{s: at[s] + step for s in symbols}})[tape.roots[0]]) for step in (-ASIDE, 0, ASIDE)
+    )
+    step = mpmath.mpf(2) ** -60
+    return (here - below) / step, (above - here) / step
+
+
+def beside(exprs: Iterable[sympy.Expr], symbols: list[sympy.Symbol], sample: Sampler, most: int = 12) -> list[Point]:
+    """Points on both sides of the boundaries between the cells of some formulas, so that no cell is missed."""
+    found: list[Point] = []
+    for _, boundary in itertools.islice(boundaries(sympy.Tuple(*exprs)), most):
+        try:
+            at = point_on(boundary, boundary, symbols, sample)
+        except IMPOSSIBLE:
+            continue
+        moving = [s for s in symbols if s in boundary.free_symbols]
+        found += [{**at, s: at[s] + step} for s in moving[:2] for step in (-NEAR, NEAR)] if at else []
+    return found
+
+
+def boundaries(f: sympy.Basic) -> Iterator[tuple[str, sympy.Expr]]:
     """The choices of a formula, as text, each with an expression that is zero where it turns over."""
     for expr, _, _ in Tape([f]).steps:
         if isinstance(expr, sympy.Max | sympy.Min):
@@ -104,8 +172,13 @@ def point_on(boundary: sympy.Expr, f: sympy.Expr, symbols: list[sympy.Symbol], s
     return found
 
 
-def look(f: sympy.Expr, s: sympy.Symbol, ours: sympy.Expr, at: Point, where: str) -> Kink | None:
-    """The kink at a point, along one symbol; None where there is none along it, and the gradient knows that."""
+def look(
+    f: sympy.Expr, s: sympy.Symbol, ours: sympy.Expr, at: Point, where: str, slack: float = 0.0
+) -> Kink | None:
+    """The kink at a point, along one symbol; None where there is none along it, and the gradient knows that.
+
+    `slack` is the relative error that rounding may have left in the gradient's value.
+    """
     tape = Tape([f])
     sides = []
     for step in (-ASIDE, ASIDE):
@@ -129,9 +202,9 @@ def look(f: sympy.Expr, s: sympy.Symbol, ours: sympy.Expr, at: Point, where: str
     slopes = f"slope {short(left)} from the left, {short(right)} from the right"
     if mpmath.isnan(value):
         return kink(REFUTED, f"{slopes}, and the gradient is not a number")
-    if between(value, [left, right]):
+    if between(value, [left, right], slack):
         return None if same(left, right) else kink(AGREES, f"{slopes}, {short(value)} is taken")
-    if between(value, [left, right, *conventions(f, s, at)]):
+    if between(value, [left, right, *conventions(f, s, at)], slack):
         if same(left, right):
             slopes = f"the slope is {short(left)}"
         return kink(AGREES, f"{slopes}, and backpropagation's conventions add up to {short(value)}")
@@ -157,9 +230,10 @@ def conventions(f: sympy.Expr, s: sympy.Symbol, at: Point) -> list[Any]:
     return [x for x in slopes if not mpmath.isnan(x)]
 
 
-def between(x: Any, bounds: list[Any]) -> bool:
+def between(x: Any, bounds: list[Any], slack: float) -> bool:
     low, high = min(bounds), max(bounds)
-    return low <= x <= high or same(x, low) or same(x, high)
+    margin = slack * (1 + max(abs(low), abs(high)))
+    return low - margin <= x <= high + margin or same(x, low) or same(x, high)
 
 
 def short(x: Any) -> str:

@@ -39,6 +39,19 @@ class Reading:
     why: str  # it has none
     path: list[tuple[Any, bool]]
 
+    @property
+    def places(self) -> dict[sympy.Symbol, tuple[int, tuple[int, ...]]]:
+        """The leaf and the index of each symbol that is differentiated by."""
+        return {
+            self.values[i].view(np.ndarray)[index]: (i, index)
+            for i in self.problem.active
+            for index in np.ndindex(self.values[i].shape)
+        }
+
+    @property
+    def symbols(self) -> list[sympy.Symbol]:
+        return list(self.places)
+
     def point(self, sample: Sample) -> Point:
         """The sample's numbers, by symbol."""
         pairs = zip([*self.values, *self.weights, *self.directions], sample.arrays, strict=True)
