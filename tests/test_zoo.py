@@ -134,11 +134,13 @@ def outcomes(right, wrong, kinds=()):
 
 def test_totals_and_particulars():
     names = ["tanh_of_input", "relu_doubled_at_zero", "zeros_returned"]
+
+    def by_name(*found):
+        return dict(zip(names, found, strict=True))
+
     found = {
-        "minigrad": dict(zip(names, [outcomes(ACCEPTED, REFUTED, ("saved",))] * 2 + [outcomes(ACCEPTED, "undecided")])),  # noqa: B905
-        "torch": dict(
-            zip(names, [outcomes(ACCEPTED, "raised"), outcomes(REFUTED, REFUTED), outcomes(ACCEPTED, ACCEPTED)])
-        ),  # noqa: B905, E501
+        "minigrad": by_name(*[outcomes(ACCEPTED, REFUTED, ("saved",))] * 2, outcomes(ACCEPTED, "undecided")),
+        "torch": by_name(outcomes(ACCEPTED, "raised"), outcomes(REFUTED, REFUTED), outcomes(ACCEPTED, ACCEPTED)),
     }
     assert bench.totals(found, names)[1:] == [
         ["mg.verify", "2", "0", "0", "1", "0"],
