@@ -7,6 +7,7 @@ import re
 
 import numpy as np
 import pytest
+import scipy.special
 import sympy
 
 import minigrad as mg
@@ -80,7 +81,50 @@ def linear_layer(x, w, b):
     return mg.sigmoid(mg.linear(x, w, b)).sum(axis=1)
 
 
+def hinge(w, x):
+    return mg.maximum(0, 1 - x @ w).sum() + 0.1 * (w * w).sum()
+
+
+def logistic(w, b, x, y):
+    p = mg.sigmoid(x @ w + b)
+    return -mg.mean(y * mg.log(p) + (1 - y) * mg.log(1 - p))
+
+
+def vector_layers(x, W, V, b):
+    h = mg.tanh(W @ x + b)
+    return (h @ V) ** 2 * 3
+
+
+def picked(E, v):
+    e = E[np.array([0, 0, 1])]
+    return mg.cumsum(e.sum(axis=0) * v) + mg.stack([v[0], v[1] * 2])
+
+
+def limited(x):
+    return mg.clip(x, -0.5, 0.5) * mg.linalg.norm(x) + mg.where((x > 0) | (x < -1), x, 2 * x)
+
+
+def contracted(a, b):
+    return mg.einsum("ij,jk->ik", a, b) * mg.logsumexp(a, axis=1, keepdims=True)
+
+
+def matrix_with_ones(a, b):
+    return (a.sum(axis=1) @ mg.ones((2, 3)) + mg.concatenate([b, mg.ones(1)])) / (1 / b.sum())
+
+
+def gelu(x):
+    return mg.gelu(x) * mg.exp(-x) - mg.abs(x)
+
+
 CASES = {
+    hinge: [(2,), (2, 2)],
+    logistic: [(2,), (), (3, 2), (3,)],
+    vector_layers: [(2,), (3, 2), (3, 2), (3,)],
+    picked: [(2, 2), (2,)],
+    limited: [(3,)],
+    contracted: [(2, 2), (2, 2)],
+    matrix_with_ones: [(2, 3), (2,)],
+    gelu: [(2,)],
     two_layers: [(2, 2), (2, 3), (3,), (3, 1), (1,), (2, 1)],
     relu_net: [(2, 2), (3, 2), (3,), (2, 3), (2,)],
     own_softmax: [(2, 3)],
@@ -110,13 +154,17 @@ WORDS = {name: getattr(np, name) for name in dir(np) if callable(getattr(np, nam
     "relu": lambda x: np.maximum(x, 0), "sigmoid": lambda x: 1 / (1 + np.exp(-x)), "softmax": softmax, "ties": 1,
     "log_softmax": lambda x: np.log(softmax(x)), "scatter": scatter, "s_": np.s_, "pi": np.pi,
     "nll_loss": lambda x, y: -x[np.arange(len(y)), y].mean(), "sum": np.sum, "max": np.max, "min": np.min,
+    "root": np.sqrt, "inf": np.inf, "sqrt": np.sqrt, "erfc": scipy.special.erfc, "abs": np.abs,
+    "gelu": lambda x: x * scipy.special.ndtr(x), "erf": scipy.special.erf,
+    "logsumexp": lambda x, axis=None, keepdims=False: scipy.special.logsumexp(x, axis=axis, keepdims=keepdims),
 }  # fmt: skip
 
 
 def python(text):
     """A printed line as Python: names of gradients are no names there, nor has a list of numbers axes."""
     text = re.sub(r"\bd([A-Za-z]\w*)/d(\w+)", r"d\1_d\2", text)
-    return re.sub(r"at=\[(.*?)\], shape", r"at=s_[\1], shape", text).replace("[[", "array([[").replace("]]", "]])")
+    text = re.sub(r"at=\[((?:\[[^\]]*\]|[^\[\]])*)\], shape", r"at=s_[\1], shape", text)
+    return re.sub(r"(?<![\w\]])\[\[.*?\]\]", r"array(\g<0>)", text)
 
 
 def run(steps, values):
@@ -130,6 +178,8 @@ def run(steps, values):
 def test_printed_steps_compute_the_function_and_its_gradient(f):
     found = formula(f, *CASES[f])
     arrays = [rng.normal(size=shape) for shape in CASES[f]]
+    if f is logistic:
+        arrays[3] = np.array([0.25, 1.0, 0.5])
     weights = rng.normal(size=found.shape)
     start = dict(zip(found.inputs, arrays, strict=True)) | {f"dL_d{found.letter}": weights}
     if found.shape == ():

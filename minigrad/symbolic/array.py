@@ -19,7 +19,7 @@ import sympy
 from sympy.logic.boolalg import Boolean
 
 from ..ops.card import Op
-from ..tensor import Tensor
+from ..tensor import PLAIN, Tensor, mode
 from .deciding import NoReading, decide, deciding, state  # noqa: F401  (deciding is to be found here too)
 
 ELEMENTWISE: dict[Any, Callable] = {}  # ufuncs, and what they make of expressions
@@ -114,7 +114,8 @@ class SymbolicArray(np.ndarray):
         if is_mask(key):
             return Picked(self, key)
         element = super().__getitem__(key)
-        return symbolic_array(element) if state.arrays_of_elements and isinstance(element, sympy.Basic) else element
+        stays = state.arrays_of_elements or mode.now is PLAIN  # as for gradient rules, which get arrays
+        return symbolic_array(element) if stays and isinstance(element, sympy.Basic) else element
 
     def __iter__(self) -> Iterator[Any]:
         return (self[i] for i in range(len(self)))

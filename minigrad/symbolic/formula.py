@@ -12,6 +12,7 @@ import numpy as np
 import sympy
 
 from ..autodiff import below, walk
+from ..ops.card import Op
 from ..tensor import Tensor, as_tensor, recording
 from .array import SymbolicArray, symbolic_array
 from .latex import latex, symbol
@@ -149,15 +150,16 @@ def as_sympy(x: Any) -> Any:
 
 
 def _name(f: Callable) -> str:
-    name = getattr(f, "__name__", type(f).__name__)
+    name = getattr(f, "__name__", "f")
     return name if name.isidentifier() else "f"
 
 
 def _argument_names(f: Callable, shapes: tuple) -> list[str]:
     """A name for each shape: the arguments of f."""
     try:
-        parameters = list(inspect.signature(f.forward if hasattr(f, "forward") else f).parameters.values())
-    except (TypeError, ValueError):
+        code = getattr(f, "forward", f) if hasattr(f, "named_parameters") else f
+        parameters = list(inspect.signature(code).parameters.values())
+    except (TypeError, ValueError):  # a function that is not written in Python
         parameters = [inspect.Parameter("x", inspect.Parameter.VAR_POSITIONAL)]
     names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     needed = [p.name for p in parameters if p.name in names and p.default is p.empty]
@@ -165,7 +167,9 @@ def _argument_names(f: Callable, shapes: tuple) -> list[str]:
     if not shapes and not rest:
         return needed
     if rest:
-        names += [f"{rest}{i + 1}" for i in range(len(shapes) - len(names))]
+        rest = "x" if isinstance(f, Op) else rest
+        more = len(shapes) - len(names)
+        names += [rest] if more == 1 and isinstance(f, Op) else [f"{rest}{i + 1}" for i in range(more)]
     if not len(needed) <= len(shapes) <= len(names):
         call, n = f"{_name(f)}({', '.join(names)})", len(needed)
         raise TypeError(f"formula: {call} needs {n} shape{'s' if n != 1 else ''}, and {len(shapes)} were given")

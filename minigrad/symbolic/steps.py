@@ -22,14 +22,15 @@ from .array import SymbolicArray, symbolic_array
 from .latex import symbol
 from .writer import LatexWriter, Writer, is_constant
 
-# Results of these stay part of a longer formula, unless they have a name or are used twice.
-INLINE = {
-    "add", "subtract", "multiply", "divide", "negative", "power", "square", "reciprocal", "matmul", "linear",
-    "transpose", "reshape", "getitem", "identity", "astype", "broadcast_to", "expand_dims", "squeeze", "vdot",
+# Results of the first stay part of a longer formula, unless they have a name. So do those of the second, unless they
+# are used twice or go into a function of another kind. All others are steps.
+TRIVIAL = {
+    "negative", "transpose", "reshape", "getitem", "identity", "astype", "broadcast_to", "expand_dims", "squeeze",
 }  # fmt: skip
-
-
-STEPS = {"max", "min"}  # results of these always have a step, since their rules compare with the result
+INLINE = TRIVIAL | {
+    "add", "subtract", "multiply", "divide", "power", "square", "reciprocal", "matmul", "linear", "vdot",
+}  # fmt: skip
+REDUCTIONS = {"sum", "mean"}
 
 
 class Step(NamedTuple):
@@ -115,15 +116,16 @@ def _chosen(y: Tensor, names: dict[Tensor, str], result: str) -> dict[Tensor, st
     """The results that get a step, with their names: in the user's words where known, else z1, z2, ..."""
     order = [t for t in reversed(below(y)) if t._op is not None]
     uses = Counter(x for t in order for x in t._inputs if isinstance(x, Tensor))
-    wanted = {x for t in order if t._op.name not in INLINE for x in t._inputs if isinstance(x, Tensor)}
+    inputs = {x for t in order if t._op.name not in INLINE for x in t._inputs if isinstance(x, Tensor)}
     chosen: dict[Tensor, str] = {}
     taken = {result, *names.values()}
     for t in order:
+        kind = t._op.name
         if t is y:
             chosen[t] = result
         elif t in names:
             chosen[t] = names[t]
-        elif uses[t] > 1 or t in wanted or t._op.name in STEPS:
+        elif kind not in INLINE | REDUCTIONS or (kind not in TRIVIAL and (uses[t] > 1 or t in inputs)):
             i = next(i for i in itertools.count(1) if f"z{i}" not in taken)
             chosen[t] = unused(f"z{i}", taken)
     return chosen

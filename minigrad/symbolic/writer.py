@@ -32,6 +32,7 @@ class Product(NamedTuple):
     below: list[Any]
 
 
+JOINED = {sympy.And: " & ", sympy.Or: " | "}
 SUMS = {"add", "subtract"}
 PRODUCTS = {"multiply", "divide", "negative", "reciprocal"}
 UNSEEN = {"identity", "astype", "broadcast_to"}  # ops that change no value
@@ -53,7 +54,7 @@ class Writer:
         return name
 
     def value(self, x: Any) -> str:
-        return str(x)
+        return str(x).replace("oo", "inf") if x in (sympy.oo, -sympy.oo) else str(x)
 
     def array(self, x: np.ndarray) -> str:
         return str(x.tolist())
@@ -141,18 +142,30 @@ class Writer:
         elements = array.ravel().tolist()
         if elements and all(map(_counts, elements)):
             return self.name("ties", True), ATOM  # how many elements share a maximum
+        condition = self.condition(array) if elements and is_truth_value(elements[0]) else None
+        if condition is not None:
+            return condition
         if elements and all(e == elements[0] for e in elements):
             tight = SUM if is_truth_value(elements[0]) else sympy_tightness(elements[0])
             return self.value(elements[0]), tight
-        condition = self.condition(array) if elements and isinstance(elements[0], Relational) else None
-        return condition or (self.array(array), ATOM)
+        return self.array(array), ATOM
 
     def condition(self, array: np.ndarray) -> Written | None:
         """An array of relations as one relation of arrays that have names."""
         relations = array.ravel().tolist()
-        sign = getattr(relations[0], "rel_op", "")
-        if not all(getattr(r, "rel_op", "") == sign for r in relations):
+        kind = type(relations[0])
+        if not all(type(r) is kind and len(r.args) == len(relations[0].args) for r in relations):
             return None
+        if kind in JOINED:
+            ordered = [sorted(r.args, key=lambda part: (type(part).__name__, str(part.args[1:]))) for r in relations]
+            parts = [np.array(part, object).reshape(array.shape) for part in zip(*ordered, strict=True)]
+            conditions = [self.condition(part) for part in parts]
+            if None in conditions:
+                return None
+            return self.relation(JOINED[kind]).join(self.bracket(c[0]) for c in conditions if c), SUM
+        if not isinstance(relations[0], Relational):
+            return None
+        sign = relations[0].rel_op
         sides = []
         for i in (0, 1):
             side = np.empty(array.shape, object)
@@ -195,7 +208,9 @@ class Writer:
             key = self.product(term._replace(number=sympy.S.One))[0]
             before = found.get(key, term._replace(number=sympy.S.Zero))
             found[key] = term._replace(number=before.number + term.number)
-        first, *others = [term for term in found.values() if term.number != 0] or [Product(sympy.S.Zero, [], [])]
+        kept = [term for term in found.values() if term.number != 0] or [Product(sympy.S.Zero, [], [])]
+        first = next((term for term in kept if not term.number.could_extract_minus_sign()), kept[0])
+        others = [term for term in kept if term is not first]
         text, tight = self.product(first)
         for term in others:
             minus = term.number.could_extract_minus_sign()
@@ -240,12 +255,32 @@ class Writer:
             return self.value(number), sympy_tightness(number)
         if len(factors) == 1 and number == 1 and not ones:
             return self.write(factors[0])
+        if len(factors) == 2 and not ones:
+            for a, b in (factors, factors[::-1]):
+                if self.expands(a, -1) and (self.expands(b, -2) or np.ndim(plain(b)) == 1):
+                    row = b._inputs[0] if self.expands(b, -2) else b
+                    return self.times_text(number, self.outer(a._inputs[0], row))
         parts = [self.write(f) for f in factors]
         uses = Counter(parts)
         powers = [self.power(self.at(ATOM, p), (str(n), ATOM)) if n > 1 else self.at(POWER, p) for p, n in uses.items()]
         first = [] if number == 1 else [self.at(PRODUCT, (self.value(number), sympy_tightness(number)))]
         written = first + powers + ones
         return self.join(number, factors, written), PRODUCT if len(written) > 1 else POWER
+
+    def times_text(self, number: sympy.Expr, written: Written) -> Written:
+        if number == 1:
+            return written
+        first = self.at(PRODUCT, (self.value(number), sympy_tightness(number)))
+        return first + self.times + self.at(POWER, written), PRODUCT
+
+    def expands(self, x: Any, axis: int) -> bool:
+        """Whether x is a vector with a new axis there, and has no name."""
+        if not isinstance(x, Tensor) or x in self.names or x._op is not CARDS["expand_dims"]:
+            return False
+        return x._params["axis"] == axis and np.ndim(plain(x._inputs[0])) == 1
+
+    def outer(self, column: Any, row: Any) -> Written:
+        return self.call("outer", [self.text(column), self.text(row)]), ATOM
 
     def join(self, number: sympy.Expr, factors: list[Any], written: list[str]) -> str:
         return self.times.join(written)
@@ -316,7 +351,21 @@ class Writer:
         along = [f"axis={axis}"] if axis is not None else []
         return self.call(name, [self.text(x), *along, *(["keepdims=True"] if keepdims else [])]), ATOM
 
+    def _expand_dims(self, x: Any, axis: Any) -> Written:
+        if np.ndim(plain(x)) == 1 and axis in (-1, 1, -2, 0):
+            return self.item(self.at(ATOM, self.write(x)), ":, None" if axis in (-1, 1) else "None, :"), ATOM
+        return self.call("expand_dims", [self.text(x), f"axis={axis}"]), ATOM
+
+    def _einsum(self, *xs: Any, subscripts: str) -> Written:
+        return self.call("einsum", [f"'{subscripts}'", *(self.whole(x)[0] for x in xs)]), ATOM
+
     def _getitem(self, x: Any, key: Any) -> Written:
+        if isinstance(x, Tensor) and x not in self.names and x._op is CARDS["matmul"]:  # of vectors as matrices
+            a, b = x._inputs
+            if key == (..., 0) and self.expands(b, -1):
+                return self._matmul(a, b._inputs[0])
+            if key == (..., 0, slice(None)) and self.expands(a, -2):
+                return self._matmul(a._inputs[0], b)
         return self.item(self.at(ATOM, self.write(x)), _key(key)), ATOM
 
     def _scatter(self, x: Any, key: Any, shape: Any) -> Written:
@@ -335,7 +384,7 @@ class Writer:
 
 LETTERS = {"sigmoid": r"\sigma", "einsum": r"\operatorname{einsum}"}
 NATIVE = {"cos", "cosh", "exp", "log", "max", "min", "sin", "sinh", "tan", "tanh"}
-RELATIONS = {"<=": r"\le", ">=": r"\ge", "==": "=", "!=": r"\ne"}
+RELATIONS = {" & ": r" \land ", " | ": r" \lor ", "<=": r"\le", ">=": r"\ge", "==": "=", "!=": r"\ne"}
 
 
 class LatexWriter(Writer):
@@ -386,12 +435,16 @@ class LatexWriter(Writer):
         indicator = rf"\mathbb{{1}}\left[{condition}\right]"
         if self.is_number(b) and exact_array(plain(b)).flat[0] == 0:
             one = self.is_number(a) and exact_array(plain(a)).flat[0] == 1
-            return (indicator if one else self.at(PRODUCT, self.write(a)) + self.times + indicator), PRODUCT
+            times = self.times if np.ndim(plain(a)) else r" \, "
+            return (indicator if one else self.at(PRODUCT, self.write(a)) + times + indicator), PRODUCT
         cases = rf"{self.text(a)} & {condition} \\ {self.text(b)} & \text{{otherwise}}"
         return rf"\begin{{cases}} {cases} \end{{cases}}", ATOM
 
     def relation(self, sign: str) -> str:
         return RELATIONS.get(sign, sign)
+
+    def outer(self, column: Any, row: Any) -> Written:
+        return self.at(POWER, self.write(column)) + r" \, " + self.transposed(self.at(ATOM, self.write(row))), PRODUCT
 
     def item(self, text: str, key: str) -> str:
         return rf"{text}\left[{key}\right]"
