@@ -19,9 +19,9 @@ from typing import Any
 
 from .tensor import warn_once
 
-# Contract as the machine likes, but keep NaN and infinity: the checks for divergence live on them. And keep the order of
-# terms ("reassoc" is missing): it makes g - beta * g of (1 - beta) * g, which costs Adam's state three digits and saves
-# no time. The default error model's zero-division check would keep loops from being vectorised.
+# Contract as the machine likes, but keep NaN and infinity: the checks for divergence live on them. And keep the order
+# of terms ("reassoc" is missing): it makes g - beta * g of (1 - beta) * g, which costs Adam's state three digits and
+# saves no time. The default error model's zero-division check would keep loops from being vectorised.
 FASTMATH = dict.fromkeys(("contract", "nsz", "arcp", "afn"), True)
 OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": FASTMATH}
 ENTRY = "minigrad_kernel"

@@ -21,9 +21,9 @@ GUARD = 20  # more digits, to compute with
 HUGE = 3000  # bits before the point of a number, beyond which its exp and the like are not tried
 MOST_STEPS = 300_000
 Point = dict[sympy.Symbol, sympy.Rational]
-CHOICES = (
+CHOICES = (  # what settling replaces
     sympy.Piecewise, sympy.Max, sympy.Min, sympy.Abs, sympy.sign, sympy.Heaviside, sympy.DiracDelta, sympy.floor,
-    sympy.ceiling, sympy.frac, sympy.Mod,
+    sympy.ceiling, sympy.frac, sympy.Mod, sympy.Derivative, sympy.Subs,
 )  # fmt: skip
 
 
@@ -54,7 +54,7 @@ class Tape:
         self.roots = [self.place[e] for e in exprs]
         self.choices = any(isinstance(expr, CHOICES) for expr, _, _ in self.steps)
 
-    def run(self, at: Point, digits: int = DIGITS + GUARD, fixed: Mapping[int, Any] = {}) -> list[Any]:  # noqa: B006
+    def run(self, at: Point, digits: int = DIGITS + GUARD, fixed: Mapping[int, Any] = {}) -> list[Any]:
         """The value of every step: an mpf, a bool, nan where it is not real, None where it is too large to compute.
 
         Steps that are `fixed` have the values that are given.
@@ -78,7 +78,7 @@ class Tape:
         """Each expression as it is in the cell around the point that gave the values, and whether that is on a kink."""
         smooth: list[Any] = []
         kink: list[bool] = []
-        for i, (expr, _, args) in enumerate(self.steps):
+        for expr, _, args in self.steps:
             try:
                 new, tie = around(expr, [values[j] for j in args], [smooth[j] for j in args], [kink[j] for j in args])
             except Exception:  # SymPy's, of a branch that is not chosen, as a rule: there it may do what it likes
@@ -131,14 +131,16 @@ def same(a: Any, b: Any) -> bool:
 
 
 def finite(x: Any) -> Any:
-    return x if isinstance(x, mpmath.mpf) and mpmath.isfinite(x) else mpmath.mpf(x) if isinstance(x, bool) else mpmath.nan
+    if isinstance(x, bool):
+        return mpmath.mpf(x)
+    return x if isinstance(x, mpmath.mpf) and mpmath.isfinite(x) else mpmath.nan
 
 
 # ---- choices -------------------------------------------------------------------------------------------------------
 
 
 def around(expr: Any, values: list[Any], smooth: list[Any], kink: list[bool]) -> tuple[Any, bool]:
-    """One part of a formula around a point, from the values and forms of its arguments; and whether it has a kink there.
+    """One part of a formula around a point, from the values and forms of its arguments; and whether there is a kink.
 
     Where two arguments of Max are equal at the point, it is on a kink, unless they are equal in the whole cell.
     """
@@ -293,7 +295,8 @@ MEANINGS: dict[type, Callable] = {
     ExprCondPair: lambda value, condition: (value, condition), sympy.Piecewise: piecewise,
     sympy.Max: ordered(max), sympy.Min: ordered(min), sympy.Abs: abs, sympy.sign: mpmath.sign,
     sympy.Heaviside: heaviside, sympy.DiracDelta: delta, sympy.floor: guarded(mpmath.floor),
-    sympy.ceiling: guarded(mpmath.ceil), sympy.frac: guarded(mpmath.frac), sympy.Mod: guarded(lambda a, b: a - b * mpmath.floor(a / b)),
+    sympy.ceiling: guarded(mpmath.ceil), sympy.frac: guarded(mpmath.frac),
+    sympy.Mod: guarded(lambda a, b: a - b * mpmath.floor(a / b)),
     sympy.Gt: lambda a, b: a > b, sympy.Ge: lambda a, b: a >= b, sympy.Lt: lambda a, b: a < b,
     sympy.Le: lambda a, b: a <= b, sympy.Eq: lambda a, b: a == b, sympy.Ne: lambda a, b: a != b,
     sympy.And: lambda *xs: all(xs), sympy.Or: lambda *xs: any(xs), sympy.Not: lambda x: not x,
@@ -301,5 +304,6 @@ MEANINGS: dict[type, Callable] = {
     sympy.Derivative: lambda x=mpmath.nan: x, sympy.Subs: lambda x=mpmath.nan: x,
 }  # fmt: skip
 SMALL_ONLY = dict.fromkeys(
-    ["sin", "cos", "tan", "cot", "sec", "csc", "asin", "acos", "atan", "atan2", "sinh", "cosh", "tanh", "coth", "sech", "csch", "asinh", "acosh", "atanh", "erf", "erfc"], ""
+    ["sin", "cos", "tan", "cot", "sec", "csc", "asin", "acos", "atan", "atan2",
+     "sinh", "cosh", "tanh", "coth", "sech", "csch", "asinh", "acosh", "atanh", "erf", "erfc"], ""
 )

@@ -17,7 +17,6 @@ import numpy as np
 
 from ..autodiff import below
 from ..names import known
-from ..ops.card import CARDS
 from ..primitives import RuleError
 from ..tensor import Tensor, plain
 from . import numeric
@@ -389,10 +388,11 @@ def by_numbers(given: Problem, candidate: Any, reasons: list[str], seconds: floa
 
 def op_entries(outputs: list[Tensor], seconds: float) -> list[Entry]:
     """The verdict on each op that the outputs were computed by; on a user's op, at small shapes like those it met."""
-    graph = [t._op for y in outputs for t in below(y) if t._op is not None]
-    ours = dict.fromkeys(op.name for op in graph if CARDS.get(op.name) is op)
-    found = rules(list(ours), order=1, numbers=False).entries if ours else []
-    for t, op in foreign_ops(outputs).values():
+    foreign = foreign_ops(outputs)
+    names = dict.fromkeys(t._op.name for y in outputs for t in below(y) if t._op is not None)
+    ours = [name for name in names if name not in foreign]
+    found = rules(ours, order=1, numbers=False).entries if ours else []
+    for t, op in foreign.values():
         inputs = tuple(np.asarray(plain(x)) for x in t._inputs)
         alone = problem("verify.gradient", lambda *xs, op=op, t=t: op(*xs, **t._params), inputs)
         for small in (alone, *smaller(alone)):

@@ -88,7 +88,7 @@ def kinks_at(f: sympy.Expr, gradient: Mapping[sympy.Symbol, float], at: Point, w
     Where several elements are tied, each alone may lie between its slopes, and their sum be too much.
     """
     values = {s: sympy.Rational(*x.as_integer_ratio()) if math.isfinite(x) else sympy.nan for s, x in gradient.items()}
-    found = []
+    found: list[Kink] = []
     for s, ours in values.items():
         try:
             found += filter(None, [look(f, s, ours, at, where, ROUNDING)])

@@ -16,14 +16,15 @@ import sympy
 
 from .cells import DIGITS, GUARD, Point, Tape, TooLarge, evaluate, finite, settle
 from .limits import OutOfTime, time_limit
-from .zero import is_zero, shows, simplifies, vanishes
+from .zero import is_zero, shows, vanishes
 
 __all__ = ["AGREES", "PROVED", "REFUTED", "UNDECIDED", "Judgement", "OutOfTime", "Point", "TooLarge", "evaluate",
            "is_zero", "judge", "judge_all", "settle", "time_limit"]  # fmt: skip
 
 PROVED, AGREES, REFUTED, UNDECIDED = "proved", "agrees", "refuted", "undecided"
 DRAWS = 200  # points that are drawn in search of some in the domain
-MOST_CELLS = 32  # of one pair that are proved
+FLOAT_DIGITS = 14  # to which formulas with floats in them are compared, as SymPy has rounded sums of these
+MOST_CELLS = 40  # of one pair that are proved
 Sampler = Callable[[random.Random], Point]
 
 
@@ -63,7 +64,7 @@ def judge_all(
     count, or a predicate of points; if it is given, ours is refuted where it alone is not real and finite. Points
     on a kink, where a difference may be a convention, do not count.
     """
-    cases = [Case(*map(exactly, pair)) for pair in pairs]
+    cases = [case_of(*map(sympy.sympify, pair)) for pair in pairs]
     end = time.monotonic() + seconds
     late = ""
     try:
@@ -76,9 +77,9 @@ def judge_all(
     except RecursionError:
         late = "the formulas are nested too deeply"
     for case in cases:
-        if not case.compared:
-            case.reason = case.reason or late or "no point was found where both sides are real and finite, off the kinks"
-    for way in (vanishes, simplifies):
+        if not case.compared and case.refuted is None:
+            case.reason = case.reason or late or "no point was found where both sides are finite, off the kinks"
+    for way in (vanishes, is_zero):
         prove(cases, way, end, seconds)
     return [case.judgement() for case in cases]
 
@@ -87,10 +88,12 @@ def judge_all(
 class Case:
     """A pair of formulas, and what is known of it."""
 
-    ours: sympy.Expr
-    theirs: sympy.Expr
-    compared: int = 0  # points where the two were equal
-    cells: dict[sympy.Expr, bool] = field(default_factory=dict)  # differences, settled, and whether they are proved zero
+    ours: sympy.Basic
+    theirs: sympy.Basic
+    digits: int = DIGITS - 5  # to which the two are compared
+    compared: int = 0  # points where they were equal
+    # What the two are in the cells that were met, and whether they are proved equal there.
+    cells: dict[tuple[sympy.Expr, sympy.Expr], bool] = field(default_factory=dict)
     refuted: Point | None = None
     reason: str = ""
 
@@ -111,14 +114,18 @@ class Case:
             return Judgement(UNDECIDED, None, self.reason)
         done = sum(self.cells.values())
         some = f"; it was in {done} of the {len(self.cells)} cells met" if done else ""
-        why = self.reason or ("all points lie on a kink" if not self.cells else "the difference was not simplified to zero")
-        return Judgement(AGREES, None, f"equal to {DIGITS} digits at {self.compared} points, and {why}{some}")
+        why = self.reason or ("the difference was not simplified to zero" if self.cells else "all points lie on a kink")
+        return Judgement(AGREES, None, f"equal to {self.digits} digits at {self.compared} points, and {why}{some}")
 
 
-def exactly(expr: Any) -> sympy.Basic:
-    """A formula with each float in it as the decimal that it is printed as: nobody means the binary fraction."""
-    expr = sympy.sympify(expr)
-    return expr.xreplace({x: sympy.Rational(repr(float(x))) for x in expr.atoms(sympy.Float)})
+def case_of(ours: sympy.Basic, theirs: sympy.Basic) -> Case:
+    """A pair, with each float in it as the decimal that it is printed as: nobody means the binary fraction."""
+    floats = shows(lambda expr: bool(expr.atoms(sympy.Float)), sympy.Tuple(ours, theirs))
+    if not floats:
+        return Case(ours, theirs)
+    floats_in_them = sympy.Tuple(ours, theirs).atoms(sympy.Float)
+    exact = {x: sympy.Rational(str(x) if x._prec > 53 else repr(float(x))) for x in floats_in_them}
+    return Case(ours.xreplace(exact), theirs.xreplace(exact), FLOAT_DIGITS)
 
 
 # ---- by numbers ----------------------------------------------------------------------------------------------------
@@ -149,13 +156,13 @@ def compare(cases: list[Case], sample: Sampler, points: int, domain: Any) -> Non
 
 def compare_at(at: Point, cases: list[Case], tape: Tape, values: list[Any], skip: int, strict: bool) -> None:
     """Compare the pairs at one point, whose values are known."""
-    smooth, kinks = tape.settle(values)
+    smooth, kinks = tape.settle(values) if tape.choices else ([tape.steps[i][0] for i in tape.roots], None)
     closer: dict[int, list[Any]] = {}
 
-    def differ(i: int, j: int) -> bool:
+    def differ(i: int, j: int, digits: int) -> bool:
         """Whether two values differ in earnest: a difference that shrinks when digits are added is one of rounding."""
         found = abs(values[i] - values[j])
-        if found <= mpmath.mpf(10) ** (5 - DIGITS) * (abs(values[i]) + abs(values[j])):
+        if found <= mpmath.mpf(10) ** -digits * (abs(values[i]) + abs(values[j])):
             return False
         for digits in (3 * (DIGITS + GUARD), 9 * (DIGITS + GUARD)):
             fine = closer[digits] = closer.get(digits) or tape.run(at, digits)
@@ -169,16 +176,16 @@ def compare_at(at: Point, cases: list[Case], tape: Tape, values: list[Any], skip
         i, j = tape.roots[ours], tape.roots[theirs]
         if case.refuted is not None or values[i] is None or mpmath.isnan(finite(values[j])):
             continue
-        kink = kinks[ours] or kinks[theirs]
+        kink = kinks is not None and (kinks[ours] or kinks[theirs])
         if mpmath.isnan(finite(values[i])):
             if strict and not kink:
                 case.refuted, case.reason = at, "it has no finite real value where the function has one"
-        elif differ(i, j):
+        elif differ(i, j, case.digits):
             case.refuted = None if kink else at
         else:
             case.compared += 1
             if not kink:
-                case.cells.setdefault(smooth[ours] - smooth[theirs], False)
+                case.cells.setdefault((smooth[ours], smooth[theirs]), False)
 
 
 # ---- by algebra ----------------------------------------------------------------------------------------------------
@@ -195,7 +202,7 @@ def prove(cases: list[Case], way: Callable[[sympy.Expr], bool], end: float, seco
         try:
             with time_limit(left / (len(todo) - n) ** 0.5):
                 for cell in [cell for cell, done in case.cells.items() if not done][:MOST_CELLS]:
-                    case.cells[cell] = shows(way, cell)
+                    case.cells[cell] = cell[0] == cell[1] or shows(way, cell[0] - cell[1])
                     if not case.cells[cell]:
                         break
                 case.reason = ""
@@ -203,6 +210,6 @@ def prove(cases: list[Case], way: Callable[[sympy.Expr], bool], end: float, seco
             pass
 
 
-def size(expr: sympy.Expr) -> int:
-    """About how large an expression is: its distinct parts."""
-    return len(Tape([expr]).steps)
+def size(cell: tuple[sympy.Expr, sympy.Expr]) -> int:
+    """About how large two formulas are: their distinct parts."""
+    return len(Tape(cell).steps)

@@ -1,10 +1,10 @@
 """Is a formula zero? Decided by exact algebra on polynomials in its kernels.
 
 A formula is a quotient of polynomials in kernels: symbols, exp(u), log(u), erf(u), ... If its numerator is the zero
-polynomial, the formula is zero wherever it is defined; if not, nothing is said. What makes this strong is how kernels are
-chosen. All exponential kinds (exp, sinh, tanh, sin, cos, powers that are not whole) become exp(u) with u in one vector
-space over the rationals, and exp(2 u + v) is E_u^2 E_v. A logarithm in u is undone, exp(log(b) / 2)^2 = b, which is all
-there is to know of a square root; log(a b) is log(a) + log(b) where a is positive, and only there.
+polynomial, the formula is zero wherever it is defined; if not, nothing is said. What makes this strong is how kernels
+are chosen. All exponential kinds (exp, sinh, tanh, sin, cos, powers that are not whole) become exp(u) with u in one
+vector space over the rationals, and exp(2 u + v) is E_u^2 E_v. A logarithm in u is undone, exp(log(b) / 2)^2 = b, which
+is all there is to know of a square root; log(a b) is log(a) + log(b) where a is positive, and only there.
 
 No step needs a common divisor: denominators stay factored.
 """
@@ -163,7 +163,8 @@ def sum_of(terms: Iterable[Quotient]) -> Quotient:
 
 
 def product(factors: Iterable[Quotient]) -> Quotient:
-    num, den = ONE, {}
+    num = ONE
+    den: dict[Any, int] = {}
     for factor in factors:
         num = times(num, factor.num)
         for p, n in factor.den.items():
@@ -266,7 +267,7 @@ class Algebra:
             return self.exp(product([self.quotient(exponent), self.log_of(base)]))
         for kind, rule in RULES.items():
             if isinstance(expr, kind) and kind not in self.kept:
-                return rule(self, expr.args[0])
+                return rule(self, expr.args[0])  # type: ignore[attr-defined]
         return single(self.opaque(expr))
 
     def opaque(self, expr: Any) -> int:
@@ -291,7 +292,8 @@ class Algebra:
     def exp(self, u: Quotient) -> Quotient:
         """exp(u): a product of powers of the kernels of the space, of bases of logarithms and of their roots."""
         u = self.reduced(u)
-        factors, vector = [], {}
+        factors: list[Quotient] = []
+        vector: dict[Any, Any] = {}
         den = frozenset(u.den.items())
         for m, c in u.num.items():
             base = self.log_base(m) if not den else None
@@ -299,14 +301,16 @@ class Algebra:
                 vector[m, den] = c
             else:
                 whole, part = divmod(c, 1)
-                factors.append(to_the(self.kernels[base].base, int(whole)))
+                under = self.kernels[base].base
+                assert under is not None  # as it is the kernel of a logarithm
+                factors.append(to_the(under, int(whole)))
                 if part:
                     factors.append(single(self.root(base), int(part * STEP)))
         for known, pivot, k in self.space:
-            if c := Fraction(vector.get(pivot, 0)) / known[pivot]:
-                if (c * STEP) % 1 == 0:
-                    vector = plus(vector, known, -c)
-                    factors.append(single(k, int(c * STEP)))
+            c = Fraction(vector.get(pivot, 0)) / known[pivot]
+            if c and (c * STEP) % 1 == 0:
+                vector = plus(vector, known, -c)
+                factors.append(single(k, int(c * STEP)))
         if vector:
             factors.append(single(self.extended(vector), STEP))
         return product(factors)
@@ -372,8 +376,8 @@ class Algebra:
         if rest != ONE:
             terms.append(self.log_kernel(Quotient(rest, {})))
         for n, sign in ((number.numerator, 1), (number.denominator, -1)):
-            primes = sympy.factorint(n) if n < 2**40 else {n: 1}
-            terms += [product([constant(sign * e), self.log_kernel(constant(int(p)))]) for p, e in primes.items() if p > 1]
+            primes = {p: e for p, e in (sympy.factorint(n) if n < 2**40 else {n: 1}).items() if p > 1}
+            terms += [product([constant(sign * e), self.log_kernel(constant(int(p)))]) for p, e in primes.items()]
         return sum_of(terms)
 
     def log_kernel(self, base: Quotient) -> Quotient:
@@ -406,7 +410,8 @@ class Algebra:
         sure = False
         for m, c in p.items():
             found = exponents(m)
-            if c < 0 or any(not self.kernels[k].positive and (e % 2 or not self.kernels[k].real) for k, e in found.items()):
+            signed = [(self.kernels[k], e) for k, e in found.items() if not self.kernels[k].positive]
+            if c < 0 or any(e % 2 or not kernel.real for kernel, e in signed):
                 return False
             sure |= all(self.kernels[k].positive for k in found)
         return sure
