@@ -18,6 +18,7 @@ from ..autodiff import unbroadcast
 from ..ops.reduce import count, spread
 from ..tensor import PLAIN, Tensor, _ModeContext
 from .graphs import Graph, Place, Step, Twisted, Where, graphs, recognised
+from .wording import factor_in_words
 
 WORK = 10_000  # steps back through a graph, after which the search ends
 MANY = 300  # steps in a graph, beyond which mistakes are looked for at all results of an op only, and not at each
@@ -254,8 +255,8 @@ TWISTS = [
     Twist("dropped", "{d} lacks what flows back from {op} to {x}: {use}", nothing),
     Twist("chain", "{d} lacks the factor of {op}: multiply by {slope} on the way back", through),
     Twist("sign", "{d} has the wrong sign on the way from {op} to {x}", times(-1)),
-    Twist("factor", "{d} takes the mean {op} for a sum: divide by the number of elements", summed),
-    Twist("factor", "{d} takes the sum {op} for a mean: do not divide by the number of elements", averaged),
+    Twist("factor", "{d} at {op}: the mean is taken for a sum: divide by the number of elements", summed),
+    Twist("factor", "{d} at {op}: the sum is taken for a mean: do not divide by the number of elements", averaged),
     Twist("saved", "{d}: at {op}, the slope is computed from its output where the input is meant", output_as_input),
     Twist("saved", "{d}: at {op}, the slope is computed from its input where the output is meant", input_as_output),
     Twist("chain", "{d} has the factor of {op} twice: multiply by {slope} once", twice),
@@ -332,7 +333,6 @@ def sigmoid_slope(y: Any) -> Any:
 def softmax_slope(y: Any) -> Any:
     p = np.exp(y) / np.sum(np.exp(y), axis=-1, keepdims=True)
     return p * (1 - p)
-
 
 
 # ---- the search ----------------------------------------------------------------------------------------------------
@@ -541,7 +541,7 @@ def sentence(twist: Twist, steps: list[Step]) -> str:
     return twist.sentence.format(d="{d}", op=op, x=x, slope=SLOPES.get(name, "its derivative"), use=use)
 
 
-def explain(case: Any, found: list[Graph], suspects: list[Any], in_words: Callable) -> dict[str, tuple[str, str]]:
+def explain(case: Any, found: list[Graph], suspects: list[Any]) -> dict[str, tuple[str, str]]:
     """For each input, the alteration that gives its claimed gradient: of several, that which explains most inputs."""
     best: dict[str, tuple[tuple, tuple[str, str]]] = {}
     for number, (a, family) in enumerate(candidates(case, found)):
@@ -557,7 +557,7 @@ def explain(case: Any, found: list[Graph], suspects: list[Any], in_words: Callab
         for s, k in fitting.items():
             rank = (k != 1, -len(fitting), number)
             if s.name not in best or rank < best[s.name][0]:
-                more = "" if k == 1 or a.added else f"; and it is {in_words(case, k)[0]} what that gives"
+                more = "" if k == 1 or a.added else f"; and it is {factor_in_words(case, k)[0]} what that gives"
                 best[s.name] = rank, (a.kind, a.sentence.format(d=s.d, name=s.name) + more)
         if len(fitting) == len(suspects) and all(k == 1 for k in fitting.values()):
             break

@@ -11,12 +11,12 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator
-from fractions import Fraction
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from . import altered, graphs
+from .wording import factor_in_words, places
 
 Arrays = list[Any]  # one for each input, or None
 
@@ -32,7 +32,12 @@ class Case(NamedTuple):
 
 
 class Diagnosis(NamedTuple):
-    """What is wrong with the gradient by an input: the kind of mistake, and a sentence that says what to do."""
+    """What is wrong with the gradient by an input: the kind of mistake, and a sentence that says what to do.
+
+    Kinds are factor, sign, transposed, permuted, broadcast, axis and shape; chain, dropped, branch, saved (a value of
+    the forward pass in the place of another) and other-input; regulariser and offset; zero, precision, nan and kink;
+    stale, aliasing; and partial, where some entries are right and nothing more is known.
+    """
 
     kind: str
     sentence: str
@@ -86,8 +91,8 @@ class Suspect:
         if c.shape != np.shape(candidate) or not np.all(np.isfinite(candidate)):
             return False
         norm = float(np.sum(candidate * candidate))
-        scale = max(map(largest, self.claimed))
-        return norm > 0 and close(c, float(np.sum(c * candidate)) / norm * candidate, self.tolerance, scale)
+        k = float(np.sum(c * candidate)) / norm if norm else 0.0
+        return close(c, k * candidate, self.tolerance, max(map(largest, self.claimed)))
 
     def multiple(self, candidate: Arrays, added: bool = False) -> float | None:
         """1.0 where this is what was claimed (or added), else the constant factor between them, if there is one."""
@@ -150,85 +155,6 @@ def constant_factor(claimed: Arrays, candidate: Arrays, tolerance: float) -> flo
     return k if all(close(a, k * b, tolerance, scale) for a, b in zip(claimed, candidate, strict=True)) else None
 
 
-# ---- numbers and places in words -----------------------------------------------------------------------------------
-
-
-def lengths(case: Case) -> dict[int, str]:
-    """The lengths of the inputs' axes, each with its name."""
-    found: dict[int, str] = {}
-    for name, x in zip(case.names, case.points[0], strict=True):
-        shape = np.shape(x)
-        for axis, n in enumerate(shape):
-            found.setdefault(n, f"the length of axis {axis} of {name}")
-        if len(shape) > 1:
-            found.setdefault(math.prod(shape), f"the number of elements of {name}")
-    return {n: text for n, text in found.items() if n > 1}
-
-
-CONSTANTS = {
-    "pi": math.pi, "2 pi": 2 * math.pi, "sqrt(2)": math.sqrt(2), "sqrt(pi)": math.sqrt(math.pi),
-    "sqrt(2 pi)": math.sqrt(2 * math.pi), "e": math.e, "log(2)": math.log(2), "log(10)": math.log(10),
-}  # fmt: skip
-
-
-def known_factors(case: Case) -> Iterator[tuple[float, str, str]]:
-    """Constants by which gradients are wrong: the value, its name, and what to do."""
-    yield 2, "twice", "a factor 1/2 is missing, as in the derivative of (1/2) e^2, or a term is counted twice"
-    yield 1 / 2, "half", "the factor 2 of the derivative of a square is missing, or one of two equal terms"
-    for n, what in lengths(case).items():
-        yield n, f"{n} times", f"{n} is {what}: divide by it, as a mean does"
-        yield 1 / n, f"1/{n} of", f"{n} is {what}: the gradient is divided by it once too often, a mean taken for a sum"
-    for n, what in lengths(case).items():
-        yield 2 * n, f"{2 * n} times", f"{n} is {what}: neither the 1/{n} of the mean nor a factor 1/2 is there"
-        yield n / 2, f"{n / 2:g} times", f"{n} is {what}: the 1/{n} of the mean is missing, and a factor 2 as well"
-        yield 2 / n, f"2/{n} of", f"{n} is {what}: a factor 1/2 is missing, and there is a mean too many"
-        yield 1 / (2 * n), f"1/{2 * n} of", f"{n} is {what}: a mean too many, and a factor 2 is missing"
-        yield math.sqrt(n), f"sqrt({n}) times", f"{n} is {what}: divide by its root"
-        yield 1 / math.sqrt(n), f"1/sqrt({n}) of", f"{n} is {what}: its root divides once too often"
-        yield n / (n - 1) if n > 2 else 2, f"{n}/{n - 1} times", f"{n} is {what}: ddof = 1 where 0 is meant"
-        yield (n - 1) / n, f"{n - 1}/{n} of", f"{n} is {what}: ddof = 0 where 1 is meant"
-    for name, value in CONSTANTS.items():
-        yield value, f"{name} times", f"divide by {name}"
-        yield 1 / value, f"1/({name}) of", f"multiply by {name}"
-
-
-def factor_in_words(case: Case, k: float, tolerance: float = 1e-9) -> tuple[str, str]:
-    """A factor as what stands before "the right gradient", and what to do."""
-    size, minus = abs(k), "minus " if k < 0 else ""
-    tolerance = max(10 * tolerance, 1e-8)
-    texts = [(name, advice) for value, name, advice in known_factors(case) if abs(value / size - 1) < tolerance]
-    if texts:
-        return minus + texts[0][0], ", or ".join(dict.fromkeys(advice for _, advice in texts[:2]))
-    fraction = Fraction(size).limit_denominator(20)
-    if abs(float(fraction) / size - 1) < tolerance:
-        return f"{minus}{fraction} times", f"multiply by {1 / fraction}"
-    return f"{minus}{size:.6g} times", f"multiply by {1 / size:.6g}"
-
-
-def ordinal(n: int) -> str:
-    words = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
-    return words[n] if n < len(words) else f"{n + 1}th"
-
-
-def places(mask: np.ndarray) -> str:
-    """Which entries of an array are marked, in words."""
-    for axis, (word, n) in enumerate(zip(("row", "column"), mask.shape, strict=False)):
-        lines = np.moveaxis(mask, axis, 0).reshape(n, -1)
-        whole = np.flatnonzero(lines.all(axis=1))
-        if mask.ndim > 1 and n > 1 and 0 < len(whole) < n and len(whole) == np.count_nonzero(lines.any(axis=1)):
-            name = word if mask.ndim == 2 else f"index of axis {axis}"
-            if len(whole) == 1:
-                return f"in the last {name}" if whole[0] == n - 1 else f"in {name} {whole[0]}"
-            return f"in {name}s {', '.join(map(str, whole[:4]))}{' ...' if len(whole) > 4 else ''}"
-    if mask.ndim == 2 and mask.shape[0] == mask.shape[1]:
-        eye = np.eye(len(mask), dtype=bool)
-        for part, name in ((eye, "on the diagonal"), (~eye, "off the diagonal")):
-            if np.array_equal(mask, part):
-                return name
-    found = [str(list(map(int, index))) for index in np.argwhere(mask)]
-    return f"at {', '.join(found[:3])}" + (f" and {len(found) - 3} more" if len(found) > 3 else "")
-
-
 # ---- what concerns the function that computed the gradient ---------------------------------------------------------
 
 
@@ -253,15 +179,6 @@ def depends_on_the_past(case: Case) -> Finding:
         return "stale", "each gradient is added to those of the calls before: set what is kept to zero first"
     mean = f"{a:.4g} times that of the call before, and {b:.4g} of the right one"
     return "stale", f"what is returned is a running mean: {mean}"
-
-
-def stays_the_same(s: Suspect) -> Finding:
-    """At every point the right gradient of the first."""
-    if not s.fitting or len(s.x) < 2 or s.same(s.right, [s.right[0]] * len(s.x)):
-        return None
-    if not s.fits([s.right[0]] * len(s.x)):
-        return None
-    return "stale", f"{s.d} is the gradient of the first call at every call: a saved value is never renewed"
 
 
 # ---- hypotheses on one input, from the simplest --------------------------------------------------------------------
@@ -474,6 +391,7 @@ def lacks_a_penalty(s: Suspect) -> Finding:
 
 # ---- hypotheses on one input, tried when no altered rule explains it -----------------------------------------------
 
+
 def off_by_a_value(s: Suspect) -> Finding:
     """The right gradient times a value that is known (an input, or a step of the function), or divided by it."""
     if not s.fitting or len(s.pooled(s.right)) < 4:
@@ -544,8 +462,9 @@ def condition(s: Suspect, wrong: Arrays, strict: bool = True) -> str:
         entries = s.pooled(v).astype(float)
         inside, outside = entries[marked], entries[~marked]
         equal = [f"{name} = {c:g}" for c in NICE if np.all(inside == c) and np.all(outside != c)]
-        ways = 3000 if strict and v is not s.x else 50  # to mark as many entries, lest it fits by chance
-        enough = math.comb(len(entries), len(inside)) >= ways
+        times = entries.size // sum(map(np.size, v))  # that each value is repeated, where it was broadcast
+        ways = math.comb(entries.size // times, inside.size // times)  # to mark so many, by chance
+        enough = ways >= (3000 if strict and v is not s.x else 50)
         found = equal or (list(relations(name, inside, outside, s.numbers)) if enough else [])
         if found:
             return found[0]
@@ -601,8 +520,17 @@ def one_sided_slopes(s: Suspect, k: int, index: tuple[int, ...]) -> tuple[float,
     return (y - f(-h)) / h, (f(h) - y) / h
 
 
+def stays_the_same(s: Suspect) -> Finding:
+    """At every point the right gradient of the first."""
+    if not s.fitting or len(s.x) < 2 or s.same(s.right, [s.right[0]] * len(s.x)):
+        return None
+    if not s.fits([s.right[0]] * len(s.x)):
+        return None
+    return "stale", f"{s.d} is the gradient of the first call at every call: a saved value is never renewed"
+
+
 def in_some_entries(s: Suspect) -> Finding:
-    """The same entries are wrong at every point."""
+    """Some entries are right at every point, or off by a factor of their own."""
     if not s.fitting or len(s.x) < 2:
         return None
     mask = np.any(s.wrong_entries(), axis=0)
@@ -692,12 +620,24 @@ def diagnose(case: Case) -> list[Diagnosis]:
             for s in rest:
                 s.numbers = graphs.constants(at_points)
                 s.values += [(name, v) for name, v in graphs.values(at_points, case) if name != s.name]
-            explained = altered.explain(case, at_points, rest, factor_in_words)
+            explained = altered.explain(case, at_points, rest)
             for s in rest:
                 finding = limited(s, *explained[s.name]) if s.name in explained else first(PARTICULAR, s)
                 if finding is not None:
                     found[s] = finding
         return [Diagnosis(*found[s], s.name) for s in wrong if s in found]
+
+
+def in_short(diagnoses: list[Diagnosis]) -> list[str]:
+    """The sentences, those that say the same of several inputs said once."""
+    alike: dict[str, list[Diagnosis]] = {}
+    for d in diagnoses:
+        alike.setdefault(d.sentence.replace(f"d{d.input} ", "", 1) if d.input else d.sentence, []).append(d)
+    texts = []
+    for first, *others in alike.values():
+        same = ", ".join(f"d{d.input}" for d in others)
+        texts.append(first.sentence + (f" (the same with {same})" if same else ""))
+    return texts
 
 
 def limited(s: Suspect, kind: str, sentence: str) -> Finding:

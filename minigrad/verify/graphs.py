@@ -23,6 +23,7 @@ from ..tensor import PLAIN, Tensor, _ModeContext, as_tensor, recording, tick
 Place = tuple[int, int]  # which result in the order of the walk, and which of its inputs
 Where = tuple[str, int]  # where a value is in a graph: among its inputs, or in the order of the walk
 SIGN = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "matmul": "@", "power": "**"}
+AROUND = {"negative": "-{}", "transpose": "{}.T", "getitem": "{}[...]", "identity": "{}"}
 LONGEST = 40  # of a formula in a sentence, in characters
 
 
@@ -183,12 +184,14 @@ class Graph:
             return self.names[id(x)]
         op = getattr(x, "_op", None)
         if op is None:
-            return f"{x:g}" if isinstance(x, int | float) else "..."
+            return f"{float(x):.4g}" if np.ndim(x) == 0 and not isinstance(x, Tensor) else "..."
         name = op.name.strip("_")
         if not depth:
             return f"{name}(...)"
         parts = [self.words(z, depth - 1) for z in x._inputs]
-        if name in SIGN:
+        if name in AROUND:
+            text = AROUND[name].format(parts[0] if is_simple(parts[0]) else f"({parts[0]})")
+        elif name in SIGN:
             bare = name in ("add", "subtract")  # a + b - c needs no brackets around a + b, and a - (b + c) does
             text = f" {SIGN[name]} ".join(
                 p if is_simple(p) or (bare and i == 0) else f"({p})" for i, p in enumerate(parts)
