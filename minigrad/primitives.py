@@ -103,11 +103,11 @@ class Primitive(Op):
             return self._read(inputs, params)
         return self._result(self._run(_locked(inputs), params), inputs)
 
-    def _run(self, inputs: Any, params: dict[str, Any]) -> Any:
+    def _run(self, inputs: Any, params: dict[str, Any], function: Callable | None = None) -> Any:
         """The user's function, in which the ops of mg give bare arrays."""
         before, mode.now = mode.now, PLAIN
         try:
-            y = self.function(*inputs, **params)
+            y = (function or self.function)(*inputs, **params)
         except Exception as error:
             if isinstance(error, ValueError) and "read-only" in str(error):
                 raise TypeError("the function writes into an input, which others still use: copy it first") from error
@@ -135,6 +135,7 @@ class Primitive(Op):
     def _read(self, inputs: tuple, params: dict[str, Any]) -> Any:
         """The formula of the result on arrays of symbols."""
         from .symbolic.array import exact, over_elements, symbolic_array
+        from .symbolic.code import on_symbols
         from .symbolic.deciding import arrays_of_elements
 
         exactly = {k: exact(v) if isinstance(v, float | np.floating) else v for k, v in params.items()}
@@ -145,7 +146,7 @@ class Primitive(Op):
             with arrays_of_elements():
                 if self.sympy is not None:
                     return symbolic_array(self.sympy(*symbols, **exactly))
-                y = self._run(symbols, params)
+                y = self._run(symbols, params, on_symbols(self.function))
                 if not isinstance(y, np.ndarray) or y.dtype != object:
                     raise TypeError(f"the result is {_what(y)}")
                 return symbolic_array(y)

@@ -1,9 +1,12 @@
 """NumPy code as people write it, on arrays of symbols: its formulas have the values that it has on numbers."""
 
+import math
+
 import numpy as np
 import pytest
 import scipy.special
 import sympy
+from numpy import zeros
 
 import minigrad as mg
 from minigrad.symbolic import NoReading, deciding
@@ -386,3 +389,93 @@ def test_random_numbers_and_negative_constants_are_exact():
     assert exact(-np.inf) == -sympy.oo
     assert exact(np.float32(0.5)) == sympy.Rational(1, 2)
     assert exact(np.array(0.1)) == sympy.Rational(1, 10)
+
+
+# ---- code that makes its own arrays ---------------------------------------------------------------------------------
+
+
+def helper(row, v):
+    out = np.empty(4)
+    for i in range(4):
+        out[i] = row[i] * v[i] if i else math.exp(row[i])
+    return out
+
+
+def loops(a, b, v):
+    d = np.zeros((3, 4))
+    total = np.full(4, 0.5)
+    for i in range(3):
+        d[i] = helper(a[i], v)
+        total += np.array([a[i, 0], 2 * b[i, 1], 1.0, math.sqrt(4.0)])
+    one_hot = np.zeros((3, 4))
+    one_hot[np.arange(3), K] = 1.0
+    return d * total - np.asarray(one_hot, dtype=float) + np.asarray(a)
+
+
+def convolution(a, b, v):
+    kernel, out = v.reshape(2, 2), np.zeros((2, 3))
+    for i in range(2):
+        for j in range(3):
+            out[i, j] = np.sum(a[i : i + 2, j : j + 2] * kernel)
+    back = np.zeros(a.shape)
+    for i in range(2):
+        for j in range(3):
+            back[i : i + 2, j : j + 2] += out[i, j] * kernel
+    return back
+
+
+def scan(a, b, v):
+    h, kept = zeros(4), []
+    for row in a:
+        h = np.tanh(row + h * v)
+        kept.append(h)
+    return np.array(kept)
+
+
+def recursion(a, b, v, depth=2):
+    return recursion(a, b, v, depth - 1) + np.ones(4) * a if depth else zeros(4)
+
+
+def closed_over():
+    offset = np.ones(4)
+    inner = math.tanh
+
+    def f(a, b, v):
+        d = zeros(4)
+        d[0] = inner(v[0])
+        return d + offset * v
+
+    return f
+
+
+class Layer:
+    def backward(self, a, b, v):
+        d = np.zeros_like(v, dtype=float) + np.zeros(4)
+        d[1] = a[0, 0]
+        return d
+
+
+MAKING = {
+    "loops": loops, "convolution": convolution, "scan": scan, "recursion": recursion, "closed over": closed_over(),
+    "method": Layer().backward, "lambda": lambda a, b, v: np.zeros(4) + np.array([v[i] for i in range(4)]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MAKING)
+def test_code_that_makes_arrays_runs_on_symbols(name):
+    symbols, values = symbols_and_values()
+    code = mg.symbolic.on_symbols(MAKING[name])
+    with mg.symbolic.arrays_of_elements():
+        assert_same(code(*symbols), MAKING[name](A, B, V), values)
+    assert np.allclose(np.asarray(code(A, B, V), dtype=float), MAKING[name](A, B, V))
+    assert type(np.zeros(2)) is np.ndarray  # and nothing has changed outside
+
+
+def test_what_is_no_code_of_the_users_is_left_alone():
+    for f in (np.tanh, mg.tanh, mg.nn.functional.mse_loss, sum, Layer, np.mean, 3):
+        assert mg.symbolic.on_symbols(f) is f
+
+
+def test_integers_and_truth_values_stay():
+    f = mg.symbolic.on_symbols(lambda: (np.zeros(2, int), np.ones(2, bool), np.array([1.0])))
+    assert [type(x) for x in f()] == [np.ndarray] * 3

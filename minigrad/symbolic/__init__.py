@@ -7,6 +7,7 @@ from typing import Any
 from ..tensor import Tensor
 from . import numpy as _numpy  # which fills the tables of array.py
 from .array import SymbolicArray, exact, symbolic_array
+from .code import on_symbols
 from .deciding import NoReading, arrays_of_elements, deciding
 from .formula import Formula, formula
 from .function import Function, function
@@ -15,7 +16,7 @@ from .steps import symbols_of
 
 __all__ = [
     "Formula", "Function", "NoReading", "SymbolicArray", "arrays_of_elements", "deciding", "exact", "formula",
-    "function", "latex", "symbolic_array", "symbols",
+    "function", "latex", "on_symbols", "symbolic_array", "symbols",
 ]  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..symbolic import symbolic_array
+from ..symbolic import SymbolicArray, on_symbols, symbolic_array
 from ..tensor import Tensor
 from ..transforms import leaves_like
 from .problem import Problem, Values, copies, foreign_array
@@ -61,8 +61,10 @@ class Claim:
     def __call__(self, problem: Problem, values: Values, directions: Any = ()) -> Values:
         if not callable(self.claimed):
             return by_leaf(problem, self.claimed)
+        symbolic = any(isinstance(v, SymbolicArray) for v in values)
+        claimed = on_symbols(self.claimed) if symbolic else self.claimed
         with np.errstate(all="ignore"):
-            return by_leaf(problem, self.claimed(*problem.arguments(copies(values))))
+            return by_leaf(problem, claimed(*problem.arguments(copies(values))))
 
     @property
     def name(self) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..autodiff import below
 from ..ops.card import CARDS, Op
+from ..symbolic import SymbolicArray, on_symbols
 from ..tensor import Tensor, mode, recording
 from ..transforms import flatten, inner, pull, results
 
@@ -88,7 +89,8 @@ class Problem:
         mode.transforms += 1
         try:
             with recording(), np.errstate(all="ignore"):
-                return flatten(self.f(*self.arguments(values)))[0]
+                f = on_symbols(self.f) if any(isinstance(v, SymbolicArray) for v in values) else self.f
+                return flatten(f(*self.arguments(values)))[0]
         finally:
             mode.transforms -= 1
 
