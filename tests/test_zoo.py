@@ -83,7 +83,7 @@ def shows_at_once(specimen):
     return specimen.order == 1 and "stale" not in specimen.faults and not hasattr(specimen.code, "use")
 
 
-@pytest.mark.parametrize("specimen", filter(shows_at_once, ZOO.values()), ids=lambda s: s.name)
+@pytest.mark.parametrize("specimen", list(filter(shows_at_once, ZOO.values())), ids=lambda s: s.name)
 def test_the_wrong_twin_is_wrong_somewhere(specimen):
     """At the example inputs, or in the neighbourhood."""
     rng, wrong = np.random.default_rng(0), []
