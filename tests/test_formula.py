@@ -325,6 +325,10 @@ def test_a_primitive_has_a_step():
 
 
 FAULTS = [
+    (lambda: formula(3), "a function is needed"),
+    (lambda: latex(None), "NoneType 'None' has no formula"),
+    (lambda: latex(mg.tanh), "Op '<op tanh>' has no formula"),
+    (lambda: latex("x"), "str 'x' has no formula"),
     (lambda: formula(lambda x: x, (), ()), "needs 1 shape, and 2 were given"),
     (lambda: formula(lambda x, y: x, ()), "needs 2 shapes, and 1 were given"),
     (lambda: formula(lambda x: x, "ab"), "the shape of x should be numbers"),

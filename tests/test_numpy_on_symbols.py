@@ -314,6 +314,8 @@ def test_decisions_nest_and_end():
         with deciding({x.item(): -1}) as inner:
             assert not x > 0
         assert x > 0
+    with deciding({x.item(): -0.5}):
+        assert not x > 0
     assert (inner[0][1], outer[0][1]) == (False, True)
     with pytest.raises(NoReading):
         bool(x > 0)
@@ -479,3 +481,19 @@ def test_what_is_no_code_of_the_users_is_left_alone():
 def test_integers_and_truth_values_stay():
     f = mg.symbolic.on_symbols(lambda: (np.zeros(2, int), np.ones(2, bool), np.array([1.0])))
     assert [type(x) for x in f()] == [np.ndarray] * 3
+
+
+def test_gradients_in_loops_are_proved():
+    def by_hand(x, k):
+        dx, dk = np.zeros(4), np.zeros(2)
+        y = np.array([x[i] * k[0] + x[i + 1] * k[1] for i in range(3)])
+        for i in range(3):
+            dx[i : i + 2] += 2 * y[i] * k
+            dk += 2 * y[i] * x[i : i + 2]
+        return dx, dk
+
+    def loss(x, k):
+        return ((x[:-1] * k[0] + x[1:] * k[1]) ** 2).sum()
+
+    assert mg.verify.claim(loss, by_hand, V, V[:2]).verdict == "proved"
+    assert mg.verify.claim(loss, lambda x, k: by_hand(x, k + 1e-6), V, V[:2]).verdict == "refuted"

@@ -244,6 +244,7 @@ def test_a_function_has_a_formula_and_a_gradient_that_is_read():
 
 
 FAULTS = [
+    (lambda: function([], [x]), ValueError, "no expression"),
     (lambda: function(gamma(x), x), TypeError, "gamma has no op here"),
     (lambda: function(LambertW(x) + 1, x), TypeError, r"functions=\{'LambertW': op\}"),
     (lambda: function(sympy.Function("h")(x), x), TypeError, "h has no op"),

@@ -41,7 +41,8 @@ def deciding(at: Point) -> Iterator[Path]:
     (x**2, [(x > 1, True)])
     """
     before = state.at, state.path, state.arrays_of_elements
-    state.at, state.path, state.arrays_of_elements = dict(at), [], True
+    state.at = {s: v if isinstance(v, sympy.Basic) else sympy.Rational(v) for s, v in at.items()}
+    state.path, state.arrays_of_elements = [], True
     try:
         yield state.path
     finally:

@@ -62,6 +62,8 @@ class Formula:
     """A function as a formula: see `mg.symbolic.formula`."""
 
     def __init__(self, f: Callable, shapes: tuple) -> None:
+        if not callable(f):
+            raise TypeError(f"formula: a function is needed, and the shapes of its arguments, not {type(f).__name__}")
         if hasattr(f, "named_parameters") and hasattr(f, "symbolic"):
             f = f.symbolic()
         self.name, names = _name(f), _argument_names(f, shapes)

@@ -50,7 +50,9 @@ class Function:
     def __init__(self, expr: Any, args: Any, functions: Mapping[Any, Callable]) -> None:
         self.expr = expr
         elements, self.shape = _elements(expr)
-        free = set().union(*(e.free_symbols for e in elements)) if elements else set()
+        if not elements:
+            raise ValueError("function: there is no expression to compute")
+        free = set().union(*(e.free_symbols for e in elements))
         self.args = [_argument(a, free) for a in (args if isinstance(args, list | tuple) else [args])]
         known = [s for a in self.args for s in a.symbols]
         _check_known(free, known)

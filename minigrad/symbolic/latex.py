@@ -18,7 +18,7 @@ def latex(x: Any) -> str:
     """LaTeX of a tensor, an array, a SymPy expression, or anything that has a formula.
 
     Vectors are written as columns. An element of an array keeps its indices, and a number in the array's name goes on
-    top: the symbol W1_0_2 is element (0, 2) of W1.
+    top: the symbol W1_0_2 is element (0, 2) of W1. Raises TypeError for what has no formula.
 
     >>> import minigrad as mg
     >>> x, W = mg.symbols("x", (2,)), mg.symbols("W", (1, 2))
@@ -46,7 +46,10 @@ def _environment(rows: Any) -> str:
 
 
 def _expression(x: Any) -> str:
-    x = sympy.sympify(x)
+    try:
+        x = sympy.sympify(x, strict=not isinstance(x, np.generic))
+    except sympy.SympifyError:
+        raise TypeError(f"latex: {type(x).__name__} {str(x)[:40]!r} has no formula") from None
     return sympy.latex(x, symbol_names={s: symbol(s.name) for s in x.atoms(sympy.Symbol)})
 
 
