@@ -383,7 +383,13 @@ def check(
         rng = np.random.default_rng(seed)
         until = time.monotonic() + seconds
         points = _points(_Point(f, gradients, examples, argnums, until), rng)
-        return [_check_input(points, i, n, rng) for i, n in enumerate(argnums)]
+        results = []
+        for i, n in enumerate(argnums):
+            now = time.monotonic()
+            for point in points:  # an equal share of what is left, so that a large input leaves time for the others
+                point.until = now + (until - now) / (len(argnums) - i)
+            results.append(_check_input(points, i, n, rng))
+        return results
 
 
 def _in_full_precision(f: Callable, gradients: Callable, examples: list) -> tuple[list, str]:
