@@ -11,6 +11,7 @@ import itertools
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from .candidates import Backpropagation, Claim
 from .diagnose import Case, Diagnosis, diagnose
 from .examine import examined, misbehaviour, refused_rule
 from .kinks import beside, kinks_at, points_on
-from .problem import Problem, Values, foreign_ops, problem, smaller
+from .problem import Problem, Values, copies, foreign_ops, problem, smaller
 from .prove import AGREES, REFUTED, UNDECIDED, Judgement, Point, Sampler, evaluate, judge_all
 from .reading import Reading, Sample, Unreadable, readings, samples
 from .report import WORST_FIRST, Counterexample, Entry, Report
@@ -141,7 +142,6 @@ def sizes(given: Problem) -> Iterator[Problem]:
     """The problem itself, and the problem in smaller shapes."""
     yield given
     yield from smaller(given)
-
 
 
 # ---- by symbols ----------------------------------------------------------------------------------------------------
@@ -313,6 +313,8 @@ def on_kinks(report: Report, given: Problem, candidate: Any, formulas: list[Read
 def decidedly_wrong(runs: list[Run], leaf: int) -> Run | None:
     """A run that is off by more than rounding: by far, or like most of the others."""
     errors = [run.error(leaf) for run in runs]
+    if not errors:
+        return None
     worst = runs[int(np.argmax(errors))]
     return worst if max(errors) > 1000 or sum(e > 1 for e in errors) > len(runs) / 2 else None
 
@@ -376,9 +378,7 @@ def by_numbers(given: Problem, candidate: Any, reasons: list[str], seconds: floa
         found = {i: compared_entry(given, candidate, runs, i, found[i]) for i in claimed}
     report = Report(list(found.values()), columns=columns(candidate))
     if traced:
-        ops = {t._op.name: t._op for y in outputs for t in below(y) if t._op is not None}
-        for rule in rules(list(ops.values()), order=1, numbers=False).entries:
-            report.entries.append(replace(rule, name=f"op {rule.name}"))
+        report.entries += op_entries(outputs, seconds)
     if given_arrays(candidate):
         reasons = [*reasons, "the claim is arrays, so it was looked at in one point"]
     hinted(report, *(f"By numbers, since {reason}." for reason in reasons))
@@ -394,7 +394,8 @@ def op_entries(outputs: list[Tensor], seconds: float) -> list[Entry]:
     found = rules(ours, order=1, numbers=False).entries if ours else []
     for t, op in foreign.values():
         inputs = tuple(np.asarray(plain(x)) for x in t._inputs)
-        alone = problem("verify.gradient", lambda *xs, op=op, t=t: op(*xs, **t._params), inputs)
+        by = [i for i, x in enumerate(t._inputs) if isinstance(x, Tensor) and x.requires_grad]
+        alone = problem("verify.gradient", partial(op, **t._params) if t._params else op, inputs, by)
         for small in (alone, *smaller(alone)):
             try:
                 checked = by_symbols(small.with_values(small.values), Backpropagation(), seconds)
@@ -439,13 +440,30 @@ def numeric_entry(given: Problem, candidate: Any, leaf: int, result: numeric.Num
 
 def compared_entry(given: Problem, candidate: Any, runs: list[Run], leaf: int, ours: Entry) -> Entry:
     """The verdict on a claim beside our own gradient, on which `ours` is the verdict."""
-    wrong = decidedly_wrong(runs, leaf)
+    wrong = decidedly_wrong([run for run in runs if not on_a_kink(given, run, leaf)], leaf)
     if ours.verdict != AGREES:
         return replace(ours, verdict=UNDECIDED, counterexample=None, note=f"our own gradient is {ours.verdict} there")
     if wrong is None:
         return replace(ours, note=f"equal to ours in {len(runs)} points; ours: {ours.note}")
     example = counterexample(given, candidate, wrong, leaf, wrong.worst(leaf))
     return replace(ours, verdict=REFUTED, note="", counterexample=example)
+
+
+def on_a_kink(given: Problem, run: Run, leaf: int) -> bool:
+    """Whether a run differs from ours only on a kink, where it keeps between the slopes from both sides."""
+    index = run.worst(leaf)
+    if run.error(leaf) <= 1 or run.found[leaf].shape != run.right[leaf].shape or not np.isfinite(run.found[leaf]).all():
+        return False
+
+    def phi(h: float) -> Any:
+        values = copies(run.sample.values)
+        values[leaf][index] += h
+        return given.weighted(run.sample.weights).scalar(given.tensors(values))._data
+
+    slope = numeric.derivative(phi)
+    slack = ROUNDING[8] * max(abs(slope.left), abs(slope.right), 1e-300)
+    low, high = sorted((slope.left, slope.right))
+    return slope.kink and bool(low - 1e3 * slack <= run.found[leaf][index] <= high + 1e3 * slack)
 
 
 def compared(given: Problem, candidate: Any) -> list[Run]:
