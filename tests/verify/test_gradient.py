@@ -181,8 +181,6 @@ def test_refused(call, error, sentence):
         call()
 
 
-# The limit may be passed while a callback of the garbage collector runs, which cannot be stopped by an exception.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_proof_that_takes_too_long_is_given_up():
     report = mg.verify.gradient(tanh_net, (2, 2), (2, 3), (3,), (3, 2), (2,), seconds=0.01)
     assert report.verdict in ("agrees", "undecided", "proved")

@@ -420,8 +420,6 @@ def test_bad_requests_get_a_sentence():
         mg.verify.rules(opaque)
 
 
-# The limit may be passed while a callback of the garbage collector runs, which cannot be stopped by an exception.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_time_that_runs_out_never_refutes():
     entry = rule(CARDS["softmax"], order=2, seconds=1e-3)
     assert entry.verdict in ("proved", "agrees", "undecided")
