@@ -302,11 +302,13 @@ def on_kinks(report: Report, given: Problem, candidate: Any, formulas: list[Read
                 leaf, index = reading.places[kink.symbol]
                 entry = entries[given.leaves[leaf].name]
                 if kink.verdict == REFUTED and entry.verdict != REFUTED:
-                    entry.verdict, entry.note = REFUTED, kink.text
+                    entry.verdict = REFUTED
+                    why = f"The gradient by {entry.name} is right, except on a kink: {kink.text}."
+                    report.diagnoses.append(Diagnosis("kink", why, entry.name))
                     nearest = min(kink.left, kink.right, key=lambda slope: abs(slope - claimed[kink.symbol]))
                     run.right = [None if g is None else np.full(g.shape, float(nearest)) for g in run.found]
                     entry.counterexample = counterexample(given, candidate, run, leaf, index)
-                elif kink.verdict != REFUTED and not entry.note:
+                elif entry.verdict != REFUTED and not entry.note:
                     entry.note = kink.text
 
 
@@ -491,7 +493,7 @@ def diagnosed(report: Report, given: Problem, candidate: Any, runs: list[Run]) -
             [[*run.sample.values, *run.sample.weights] for run in runs],
             [run.found + rest for run in runs], [run.right + rest for run in runs],
         )  # fmt: skip
-        report.diagnoses = diagnose(case)
+        report.diagnoses += diagnose(case)
         hinted(report, *(d.sentence for d in report.diagnoses))
     return report
 
