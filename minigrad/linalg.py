@@ -1,5 +1,5 @@
 """`mg.linalg`, as in NumPy."""
 
-from .ops.linear import norm
+from .ops.products import norm
 
 __all__ = ["norm"]

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import copy
 import difflib
+import operator
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from ..tensor import Tensor, as_tensor, describe, tensor, warn_once
+from ..tensor import Tensor, as_tensor, default_dtype, describe, tensor, warn_once
 
 M = TypeVar("M", bound="Module")
 
@@ -47,6 +48,11 @@ def Parameter(data: Any, *, dtype: Any = None, name: str | None = None) -> Tenso
     tensor([1., 2.], requires_grad=True)
     """
     return tensor(data, requires_grad=True, dtype=dtype, name=name)
+
+
+def new_parameter(*shape: int) -> Tensor:
+    """A parameter of zeros in the default dtype, to be filled by a function of `init`."""
+    return Parameter(np.zeros(shape), dtype=default_dtype())
 
 
 class Module:
@@ -364,3 +370,15 @@ def _check_fits(path: str, array: np.ndarray, own: Tensor) -> None:
             f"load_state_dict: {path!r} is {array.dtype}, and the model's {own.dtype}: "
             f"model.astype({str(array.dtype)!r}) first, or convert the arrays"
         )
+
+
+def length(layer: Module, name: str, n: Any) -> int:
+    """An argument of a layer that is a positive integer; raises TypeError or ValueError for anything else."""
+    try:
+        width = operator.index(n)
+    except TypeError:
+        width = None
+    if width is None or width < 1:
+        kind = TypeError if width is None else ValueError
+        raise kind(f"{type(layer).__name__}: {name} must be a positive integer, not {n!r}")
+    return width

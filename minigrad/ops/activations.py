@@ -10,6 +10,10 @@ from .card import elementwise, op
 from .elementwise import _sigmoid, sigmoid
 from .reduce import largest
 
+__all__ = [
+    "elu", "erf", "gelu", "leaky_relu", "log_softmax", "relu", "silu", "softmax", "softplus",
+]  # fmt: skip
+
 relu = elementwise("relu", lambda x: np.maximum(x, 0),
     vjp=lambda g, y, x: np.where(y > 0, g, 0),
     sympy="x: Max(x, 0)", domain=(-3, 3), kinks=(0,), note="relu'(0) = 0")

@@ -19,7 +19,7 @@ import inspect
 import itertools
 from collections.abc import Callable, Iterator
 from types import FunctionType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.exceptions import AxisError
@@ -27,6 +27,7 @@ from numpy.exceptions import AxisError
 from ..tensor import NO_PARAMS, PLAIN, READY, RECORD, Tensor, mode, operand, tick
 
 CARDS: dict[str, Op] = {}  # every op by its name
+COMPOSITES: dict[str, Composite] = {}  # every function composed of ops by its name
 NUMPY: dict[Any, Callable] = {}  # NumPy's functions, and ours in their place
 
 _new = Tensor.__new__
@@ -150,10 +151,24 @@ def op(vjp: Any, *, arity: int | None = 1, numpy: Any = None, **fields: Any) -> 
     return make
 
 
-def composite(numpy: Any = None) -> Callable[[Callable], Callable]:
-    """Decorator: a function composed of ops, so without a card; it stands in for `numpy` on tensors."""
+class Composite(NamedTuple):
+    """A function composed of ops, so without a rule of its own: the NumPy function that it is, and how it is called."""
+
+    function: Callable
+    numpy: Callable | None
+    cases: list[tuple[list, dict]]
+    note: str
+
+
+def composite(numpy: Callable | None = None, *, cases: Any = (), note: str = "") -> Callable[[Callable], Callable]:
+    """Decorator: a function composed of ops; it stands in for `numpy` on tensors.
+
+    `cases` are calls to test it with: pairs of a list of inputs and the parameters by name. A tuple of lengths stands
+    for an array of that shape, a list for a list of such inputs; anything else is passed on as it is.
+    """
 
     def register(function: Callable) -> Callable:
+        COMPOSITES[function.__name__] = Composite(function, numpy, list(cases), note)
         if numpy is not None:
             NUMPY[numpy] = function
         return function

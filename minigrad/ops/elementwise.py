@@ -10,6 +10,12 @@ import numpy as np
 from ..tensor import Tensor, as_tensor
 from .card import NUMPY, elementwise, op
 
+__all__ = [
+    "abs", "add", "arctan", "astype", "clip", "cos", "cosh", "divide", "exp", "expm1", "log", "log1p", "log2",
+    "log10", "logaddexp", "maximum", "minimum", "multiply", "negative", "power", "reciprocal", "sigmoid", "sign",
+    "sin", "sinh", "sqrt", "square", "subtract", "tan", "tanh", "where",
+]  # fmt: skip
+
 # ---- arithmetic: by Python's operators, which are faster than the ufuncs on NumPy's scalars ------------------------
 
 add = elementwise("add", operator.add, numpy=np.add,

@@ -11,6 +11,10 @@ from .card import composite, elementwise, op
 from .elementwise import square
 from .shape import broadcast_to, concatenate, flip, moveaxis, reshape
 
+__all__ = [
+    "cumsum", "logsumexp", "max", "mean", "min", "prod", "std", "sum", "var",
+]  # fmt: skip
+
 AXES = [([(2, 3)], {}), ([(2, 3)], {"axis": 1}), ([(3, 2)], {"axis": 0, "keepdims": True})]
 
 
@@ -173,7 +177,7 @@ root = elementwise("root", lambda x, n=2: np.sqrt(x) if n == 2 else x ** (1 / n)
     sympy="x, n: root(x, n)", domain=(0.1, 4), note="root'(0) = 0: norm(0) and std(constant) have gradient 0")
 
 
-@composite(np.var)
+@composite(np.var, cases=[([(2, 3)], {"axis": 1, "ddof": 1}), ([(4,)], {})])
 def var(x: Any, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
     """The variance over the axes: mean((x - mean(x))^2), with `ddof` taken off the count.
 
@@ -186,7 +190,7 @@ def var(x: Any, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Tens
     return total / (count(x, axis) - ddof)
 
 
-@composite(np.std)
+@composite(np.std, cases=[([(2, 3)], {"axis": 1, "ddof": 1}), ([(4,)], {})])
 def std(x: Any, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
     """The standard deviation over the axes, sqrt(var(x)); its gradient is 0 where all elements are equal.
 

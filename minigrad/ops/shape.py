@@ -15,6 +15,11 @@ from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 from ..tensor import Tensor, as_tensor, plain
 from .card import composite, each, op
 
+__all__ = [
+    "broadcast_to", "concatenate", "expand_dims", "flip", "moveaxis", "pad", "ravel", "repeat", "reshape", "split",
+    "squeeze", "stack", "swapaxes", "take_along_axis", "tile", "transpose",
+]  # fmt: skip
+
 
 def inverse(axes):
     """The permutation that undoes `axes`."""
@@ -85,7 +90,7 @@ def expand_dims(a, axis=0):
     return np.expand_dims(a, axis)
 
 
-@composite(np.ravel)
+@composite(np.ravel, cases=[([(2, 3)], {})])
 def ravel(a: Any) -> Tensor:
     """The elements in one row.
 
@@ -96,7 +101,7 @@ def ravel(a: Any) -> Tensor:
     return reshape(a, (-1,))
 
 
-@composite(np.swapaxes)
+@composite(np.swapaxes, cases=[([(2, 3, 1)], {"axis1": 0, "axis2": -1})])
 def swapaxes(a: Any, axis1: int, axis2: int) -> Tensor:
     """The array with two axes exchanged.
 
@@ -110,7 +115,7 @@ def swapaxes(a: Any, axis1: int, axis2: int) -> Tensor:
     return transpose(a, tuple(axes))
 
 
-@composite(np.moveaxis)
+@composite(np.moveaxis, cases=[([(2, 1, 3)], {"source": 0, "destination": -1})])
 def moveaxis(a: Any, source: Any, destination: Any) -> Tensor:
     """The array with the axes `source` moved to the places `destination`.
 
@@ -147,7 +152,7 @@ def concatenate_(*arrays, axis=0):
     return np.concatenate(arrays, axis)
 
 
-@composite(np.concatenate)
+@composite(np.concatenate, cases=[([[(2, 3), (2, 1)]], {"axis": 1}), ([[(2,), (3,)]], {})])
 def concatenate(arrays: Sequence[Any], axis: int | None = 0) -> Tensor:
     """The arrays one after another along an axis (flattened, for None).
 
@@ -166,7 +171,7 @@ def stack_(*arrays, axis=0):
     return np.stack(arrays, axis)
 
 
-@composite(np.stack)
+@composite(np.stack, cases=[([[(2, 3), (2, 3)]], {"axis": 1})])
 def stack(arrays: Sequence[Any], axis: int = 0) -> Tensor:
     """Arrays of one shape joined along a new axis.
 
@@ -178,7 +183,8 @@ def stack(arrays: Sequence[Any], axis: int = 0) -> Tensor:
     return stack_(*arrays, axis=axis)
 
 
-@composite(np.split)
+@composite(np.split,
+    cases=[([(4, 2)], {"indices_or_sections": 2}), ([(3, 4)], {"indices_or_sections": [1], "axis": 1})])
 def split(a: Any, indices_or_sections: Any, axis: int = 0) -> list[Tensor]:
     """The array cut along an axis: into equal parts, or before each of the given indices.
 
@@ -252,7 +258,7 @@ def getitem(x: Any, key: Any) -> Tensor:
     return getitem_(x, plain_key(key))
 
 
-@composite(np.take_along_axis)
+@composite(np.take_along_axis, cases=[([(2, 3), np.array([[2, 0], [1, 1]])], {"axis": 1})])
 def take_along_axis(arr: Any, indices: Any, axis: int | None = -1) -> Tensor:
     """One element of `arr` for each element of `indices` (integers), picked along an axis.
 
@@ -272,7 +278,7 @@ def take_along_axis(arr: Any, indices: Any, axis: int | None = -1) -> Tensor:
     return arr[tuple(key)]
 
 
-@composite(np.flip)
+@composite(np.flip, cases=[([(2, 3)], {}), ([(2, 3)], {"axis": 1})])
 def flip(m: Any, axis: Any = None) -> Tensor:
     """The elements in reverse order along the axes (all, for None).
 
@@ -285,7 +291,7 @@ def flip(m: Any, axis: Any = None) -> Tensor:
     return getitem(m, tuple(slice(None, None, -1 if i in axes else None) for i in range(ndim)))
 
 
-@composite(np.repeat)
+@composite(np.repeat, cases=[([(2, 3)], {"repeats": 2}), ([(2, 3)], {"repeats": [2, 0, 1], "axis": 1})])
 def repeat(a: Any, repeats: Any, axis: int | None = None) -> Tensor:
     """Each element repeated along an axis (of the flattened array, for None).
 
@@ -300,7 +306,7 @@ def repeat(a: Any, repeats: Any, axis: int | None = None) -> Tensor:
     return a[_along(axis, np.repeat(np.arange(a.shape[axis]), repeats))]
 
 
-@composite(np.tile)
+@composite(np.tile, cases=[([(2, 3)], {"reps": (2, 1)})])
 def tile(A: Any, reps: Any) -> Tensor:
     """The whole array repeated `reps` times along each axis.
 
@@ -313,7 +319,7 @@ def tile(A: Any, reps: Any) -> Tensor:
     return ravel(a)[places]
 
 
-@composite(np.pad)
+@composite(np.pad, cases=[([(2, 3)], {"pad_width": 1}), ([(2, 3)], {"pad_width": ((0, 1), (2, 1)), "mode": "reflect"})])
 def pad(array: Any, pad_width: Any, mode: str = "constant", constant_values: float = 0) -> Tensor:
     """The array with `pad_width` elements added before and after along each axis.
 

@@ -17,6 +17,10 @@ from .elementwise import abs, power
 from .reduce import max, min, root, sum
 from .shape import reshape, transpose
 
+__all__ = [
+    "dot", "einsum", "linear", "matmul", "outer", "tensordot", "vdot",
+]  # fmt: skip
+
 
 def _matmul_by_a(g, y, a, b):
     if a.ndim == b.ndim == 2:
@@ -90,7 +94,7 @@ def rows(x):
     return x if x.ndim == 2 else x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
-@composite(np.dot)
+@composite(np.dot, cases=[([(2, 3), (3,)], {}), ([(2,), (2, 2, 3)], {})])
 def dot(a: Any, b: Any) -> Tensor:
     """The inner product over the last axis of a and the last but one of b (its only one, for a vector).
 
@@ -121,7 +125,7 @@ def vdot(a, b):
     return np.vdot(a, b)
 
 
-@composite(np.outer)
+@composite(np.outer, cases=[([(2,), (3,)], {})])
 def outer(a: Any, b: Any) -> Tensor:
     """The matrix of all products of an element of a with an element of b.
 
@@ -133,7 +137,7 @@ def outer(a: Any, b: Any) -> Tensor:
     return reshape(a, (-1, 1)) * reshape(b, (1, -1))
 
 
-@composite(np.tensordot)
+@composite(np.tensordot, cases=[([(2, 3), (3, 2)], {"axes": 1}), ([(2, 3), (3, 2)], {"axes": ([0], [1])})])
 def tensordot(a: Any, b: Any, axes: Any = 2) -> Tensor:
     """The sum of products over pairs of axes: the last n of a with the first n of b, or (axes of a, axes of b).
 
@@ -181,7 +185,7 @@ def einsum_(*operands, subscripts=""):
     return np.einsum(subscripts, *operands, optimize=len(operands) > 2)
 
 
-@composite(np.einsum)
+@composite(np.einsum, cases=[(["ij,j->i", (2, 3), (3,)], {}), (["ii", (2, 2)], {})])
 def einsum(subscripts: str, *operands: Any, optimize: Any = None) -> Tensor:
     """Sums of products in Einstein's notation, as np.einsum's (with "..." and repeated indices).
 
@@ -227,7 +231,7 @@ def _explicit(subscripts: str, ndims: list[int]) -> tuple[list[str], str]:
 # ---- norms ---------------------------------------------------------------------------------------------------------
 
 
-@composite(np.linalg.norm)
+@composite(np.linalg.norm, cases=[([(2, 3)], {}), ([(2, 3)], {"ord": 3, "axis": 1}), ([(2, 3)], {"ord": 1})])
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Tensor:
     """The norm of vectors or matrices, as np.linalg.norm's; the gradient of a 2-norm at 0 is 0.
 
