@@ -29,7 +29,7 @@ Found = dict[str, dict[str, Twins]]  # by checker and specimen
 LIMIT = 1800  # seconds for a checker
 CAUGHT, MISSED, ACCUSED = "caught", "missed", "right one accused"
 TITLES = {
-    "minigrad": "mg.verify", "numbers": "numbers alone", "torch": "torch", "autograd": "autograd",
+    "minigrad": "mg.verify", "numbers": "by numbers", "torch": "torch", "autograd": "autograd",
     "jax": "jax",
 }  # fmt: skip
 MARK = re.compile(r"(<!-- zoo (?P<what>\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
