@@ -18,7 +18,8 @@ import torch
 
 import minigrad as mg
 from minigrad.optim.block import THREADED
-from minigrad.optim.kernel import read, threads
+from minigrad.optim.kernel import read
+from minigrad.parallel import threads
 
 CASES = {  # name: (class, options, torch's implementation)
     "sgd": ("SGD", {"lr": 1e-3}, {"fused": True}),

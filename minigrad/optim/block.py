@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import parallel
+from ..native import DATA, pointer_at
 from ..tensor import Tensor, tick
-from .kernel import kernel, read, run_parts
+from .kernel import kernel, read
 
 if TYPE_CHECKING:
     from .optimizer import Optimizer
@@ -20,11 +22,6 @@ if TYPE_CHECKING:
 SMALL = 1 << 16  # elements: copying a gradient of this size costs no more than a call of its own
 THREADED = 1 << 19  # elements: above this size waking a thread costs less than it brings
 PART = 1 << 17  # elements that a thread takes at a time, so that none waits long for the last one
-
-# Where an array's data lies is the first field behind its object header: NumPy's binary interface, by which every
-# compiled extension reads it. Read so, it takes a tenth of the time of `array.ctypes.data`.
-DATA = object.__basicsize__
-pointer_at = ctypes.c_void_p.from_address
 
 
 def label(group: dict[str, Any], p: Tensor) -> str:
@@ -148,7 +145,9 @@ class Block:
         if len(self.parts) == 1:
             self.parts[0](gradient)
         else:
-            run_parts(self.parts, gradient, PART * dtype.itemsize)
+            stride = PART * dtype.itemsize
+            places = (ctypes.c_void_p((gradient.value or 0) + i * stride) for i in range(len(self.parts)))
+            parallel.run([partial(part, place) for part, place in zip(self.parts, places, strict=True)])
         now = tick()
         for p in self.params:
             p._grad_used = True

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import ast
-import contextlib
 import copy
 import ctypes
 import functools
 import inspect
-import os
-import signal
 import textwrap
-import threading
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from queue import SimpleQueue
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -156,69 +150,3 @@ def kernel(rule: Callable, dtype: np.dtype, threaded: bool) -> Any:
     signature = f"void(int64, CPointer({real}), CPointer(float64), {real})"
     address = native.build(kernel_source(rule, dtype), read(rule).name, signature)
     return (ctypes.CFUNCTYPE if threaded else ctypes.PYFUNCTYPE)(None)(address)
-
-
-def threads() -> int:
-    """How many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@functools.cache
-def helpers(process: int) -> SimpleQueue[Callable[[], None]]:
-    """The queue of jobs for this process's threads beside the caller's (after a fork, the parent's are not there)."""
-    jobs: SimpleQueue[Callable[[], None]] = SimpleQueue()
-
-    def serve() -> None:
-        while True:
-            jobs.get()()
-
-    for _ in range(threads() - 1):
-        threading.Thread(target=serve, name="minigrad", daemon=True).start()
-    return jobs
-
-
-def run_parts(parts: Sequence[functools.partial], gradient: Any, stride: int) -> None:
-    """Run kernels over the parts of large arrays on all processors, with gradients `stride` bytes apart.
-
-    The parts share no element, so the result is the same on any number of processors. The caller works too, and waits
-    only for parts that others have taken: waking a thread may take longer than the whole step.
-    """
-    left, done = deque(enumerate(parts)), SimpleQueue[None]()
-
-    def take() -> bool:
-        try:
-            i, run = left.popleft()
-        except IndexError:
-            return False
-        run(ctypes.c_void_p(gradient.value + i * stride))
-        return True
-
-    def help_out() -> None:
-        while take():
-            done.put(None)
-
-    with ctrl_c_held_back():
-        for _ in range(threads() - 1):
-            helpers(os.getpid()).put(help_out)
-        mine = 0
-        while take():
-            mine += 1
-        for _ in range(len(parts) - mine):
-            done.get()
-
-
-@contextlib.contextmanager
-def ctrl_c_held_back() -> Iterator[None]:
-    """Let Ctrl-C wait for the end of the block: half a step must not stay. (It only ever reaches the main thread.)"""
-    elsewhere = threading.current_thread() is not threading.main_thread()
-    if elsewhere or signal.getsignal(signal.SIGINT) is None:  # None: a handler that Python cannot put back
-        yield
-        return
-    caught: list[Any] = []
-    before = signal.signal(signal.SIGINT, lambda *event: caught.append(event))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-        if caught and callable(before):
-            before(*caught[0])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad import native
+from minigrad import native, parallel
 from minigrad.optim import kernel, rules
 from minigrad.optim.equations import RULES
 
@@ -79,9 +79,9 @@ def test_any_number_of_threads_gives_the_same_bits(monkeypatch, count, size):
             optimizer.step()
         return p.data
 
-    monkeypatch.setattr(kernel, "threads", lambda: 1)
+    monkeypatch.setattr(parallel, "threads", lambda: 1)
     alone = train()
-    monkeypatch.setattr(kernel, "threads", lambda: count)
+    monkeypatch.setattr(parallel, "threads", lambda: count)
     assert np.array_equal(train(), alone)
 
 
@@ -128,7 +128,7 @@ def test_what_a_rule_remembers_is_what_it_returns():
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_forked_child_has_threads_of_its_own(monkeypatch):
-    monkeypatch.setattr(kernel, "threads", lambda: 2)
+    monkeypatch.setattr(parallel, "threads", lambda: 2)
     p = mg.tensor(np.ones(600_000), requires_grad=True)
     p.grad = mg.tensor(np.ones(600_000))
     optimizer = mg.optim.SGD([p], lr=0.5)

@@ -1,0 +1,163 @@
+"""Loops over arrays, written in Python and run as native code: for what NumPy's functions do slowly or not at all.
+
+A kernel is a function of arrays and numbers that reads and writes elements, and calls nothing but `math` and functions
+of its own kind. Its source is compiled for the dtypes and numbers of axes that it is called with, and kept on disk.
+"""
+
+from __future__ import annotations
+
+import ast
+import ctypes
+import functools
+import inspect
+import textwrap
+from collections.abc import Callable
+from functools import partial
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+
+from . import native, parallel
+
+
+class Kernel:
+    """A function compiled at its first call with arguments of some kinds; made by `@kernel`."""
+
+    def __init__(self, function: Callable) -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+        self.built: dict[tuple, Callable] = {}
+
+    def __call__(self, *arguments: Any) -> None:
+        """Run the loops. Arrays are C-contiguous, of floats or integers; what the kernel writes to is among them."""
+        self.bound(arguments)()
+
+    def over(self, n: int, grain: int, *arguments: Any) -> None:
+        """Run the loops for `start` to `stop`, the kernel's first two arguments, that together cover range(n).
+
+        Where more than `grain` of the n are left, they are shared out among the processors: different ranges must
+        write to different elements.
+        """
+        pieces = max(1, min(parallel.threads(), n // max(grain, 1)))
+        bounds = [n * i // pieces for i in range(pieces + 1)]
+        calls = [self.bound((a, b, *arguments)) for a, b in zip(bounds, bounds[1:], strict=False)]
+        parallel.run(calls) if pieces > 1 else calls[0]()
+
+    def bound(self, arguments: tuple) -> Callable[[], object]:
+        """The native code with its arguments, ready to be called."""
+        kinds = tuple([(x.dtype.char, x.ndim) if isinstance(x, np.ndarray) else type(x) for x in arguments])
+        entry = self.built.get(kinds)
+        if entry is None:
+            entry = self.built[kinds] = compiled(self.function, arguments)
+        values: list[Any] = []
+        for x in arguments:
+            if isinstance(x, np.ndarray):
+                if not x.flags.c_contiguous:
+                    raise ValueError(f"{self.function.__name__}: an array of shape {x.shape} is not contiguous")
+                values.append(native.address_of(x))
+                values += x.shape
+            else:
+                values.append(x)
+        return partial(entry, *values)
+
+
+def kernel(function: Callable) -> Kernel:
+    """Decorator: native loops. See `Kernel`.
+
+    >>> from minigrad.kernels import kernel
+    >>> @kernel
+    ... def add_rows(x, total):
+    ...     for i in range(x.shape[0]):
+    ...         for j in range(x.shape[1]):
+    ...             total[j] += x[i, j]
+    """
+    return Kernel(function)
+
+
+def compiled(function: Callable, arguments: tuple) -> Callable:
+    """The native code for arguments of these kinds: a C function of pointers, lengths and numbers."""
+    kinds: list[str] = []
+    types: list[Any] = []
+    for x in arguments:
+        if isinstance(x, np.ndarray):
+            kinds += [f"CPointer({x.dtype})", *["int64"] * x.ndim]
+            types += [ctypes.c_void_p, *[ctypes.c_int64] * x.ndim]
+        else:
+            whole = isinstance(x, int | np.integer)
+            kinds.append("int64" if whole else "float64")
+            types.append(ctypes.c_int64 if whole else ctypes.c_double)
+    axes = [x.ndim if isinstance(x, np.ndarray) else None for x in arguments]
+    reals = {x.dtype for x in arguments if isinstance(x, np.ndarray) and x.dtype.kind == "f"}
+    text = source(function, axes, next(iter(reals)) if reals else np.dtype(np.float64))
+    address = native.build(text, function.__name__, f"void({', '.join(kinds)})")
+    return ctypes.CFUNCTYPE(None, *types)(address)
+
+
+def source(function: Callable, axes: list[int | None], real: np.dtype) -> str:
+    """The text that is compiled: the function of pointers, before it the functions that it calls.
+
+    `real(x)` in a kernel is x in the dtype of its floating arrays: a literal such as 0.5 would make float64 of a
+    float32, and of all that it meets.
+    """
+    tree = parsed(function)
+    names = [a.arg for a in tree.args.args]
+    arguments: list[str] = []
+    views: list[str] = []
+    for name, n in zip(names, axes, strict=True):
+        lengths = [f"{name}_{i}" for i in range(n or 0)]
+        arguments += [name] if n is None else [f"{name}_", *lengths]
+        if n is not None:
+            views.append(f"    {name} = carray({name}_, ({''.join(f'{x}, ' for x in lengths)}))")
+    body = ast.unparse([s for s in tree.body if not is_docstring(s)])  # type: ignore[arg-type]
+    return "\n".join([
+        "import math",
+        "from math import *",
+        f"from numba import carray, njit, {real} as real",
+        *(f"\n@njit(**{native.OPTIONS})\n{ast.unparse(parsed(f))}" for f in called(function)),
+        "",
+        f"def {tree.name}({', '.join(arguments)}):",
+        *views,
+        textwrap.indent(body, "    "),
+        "",
+    ])  # fmt: skip
+
+
+def called(function: Callable) -> list[FunctionType]:
+    """The functions of ours that a kernel calls, each after those that it calls itself."""
+    found: list[FunctionType] = []
+    for node in ast.walk(parsed(function)):
+        if isinstance(node, ast.Name):
+            value = function.__globals__.get(node.id)
+            if isinstance(value, FunctionType) and value is not real and value not in found:
+                found += [f for f in [*called(value), value] if f not in found]
+    return found
+
+
+@functools.cache
+def parsed(function: Callable) -> ast.FunctionDef:
+    """The definition of a function, its decorators left out, and the constants of its module written in."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
+    assert isinstance(tree, ast.FunctionDef)
+    tree.decorator_list = []
+    return Constants(function.__globals__).visit(tree)
+
+
+class Constants(ast.NodeTransformer):
+    """Numbers in place of the names of a module's constants."""
+
+    def __init__(self, namespace: dict[str, Any]) -> None:
+        self.namespace = namespace
+
+    def visit_Name(self, node: ast.Name) -> Any:
+        value = self.namespace.get(node.id)
+        return ast.Constant(value) if isinstance(node.ctx, ast.Load) and isinstance(value, int | float) else node
+
+
+def is_docstring(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+
+
+def real(x: Any) -> Any:
+    """In a kernel: x in the dtype of its floating arrays."""
+    return x

@@ -1,0 +1,56 @@
+"""Loops over arrays as native code."""
+
+import math
+
+import numpy as np
+import pytest
+
+from minigrad import parallel
+from minigrad.kernels import kernel, real, source
+
+HALF = 0.5
+
+
+def squared(x):
+    return x * x
+
+
+def energy(x):
+    return squared(x) * real(HALF)
+
+
+@kernel
+def energies(start, stop, x, scale, y):
+    """A comment for readers."""
+    for i in range(start, stop):
+        for j in range(x.shape[1]):
+            y[i, j] = energy(x[i, j]) * real(scale) + real(math.exp(0))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_kernel_computes_what_it_says(monkeypatch, dtype, threads):
+    monkeypatch.setattr(parallel, "threads", lambda: threads)
+    x = np.random.default_rng(0).normal(size=(7, 5)).astype(dtype)
+    y = np.zeros_like(x)
+    energies.over(7, 2, x, 3.0, y)
+    np.testing.assert_allclose(y, 1.5 * x * x + 1, rtol=1e-6)
+    z = np.zeros_like(x)
+    energies(2, 4, x, 3.0, z)
+    np.testing.assert_array_equal(z[2:4], y[2:4])
+    assert not z[:2].any()
+    assert not z[4:].any()
+
+
+def test_an_array_with_gaps_is_refused():
+    x = np.zeros((4, 6))
+    with pytest.raises(ValueError, match=r"energies: an array of shape \(3, 4\) is not contiguous"):
+        energies(0, 3, x[:3, :4], 1.0, x)
+
+
+def test_functions_and_constants_are_written_into_the_source():
+    text = source(energies.function, [None, None, 2, None, 2], np.dtype("f4"))
+    assert "def squared(x):" in text
+    assert "real(0.5)" in text
+    assert "comment" not in text
+    assert text.index("def squared") < text.index("def energy(") < text.index("def energies")
