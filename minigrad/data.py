@@ -1,7 +1,7 @@
 """Data sets, real and made, and what one does with them before training: split, standardise, batch.
 
 Real ones come with scikit-learn and need no network; `mnist` reads the files it is pointed to; the made ones come from
-a few lines of NumPy and a seed. Values are those of the source, unscaled.
+a few lines of NumPy and a seed; a text comes with the library. Values are those of the source, unscaled.
 """
 
 from __future__ import annotations
@@ -203,6 +203,72 @@ def mnist(path: str | Path, part: str = "train", dtype: Any = np.float64) -> Dat
     count, height, width = images.shape
     classes = tuple(map(str, range(10)))
     return Dataset(images.reshape(count, -1).astype(dtype), labels.astype(np.int64), classes, image=(height, width))
+
+
+# Text, for models that write the next character
+
+
+class Characters(NamedTuple):
+    """A text as numbers: `ids` (n,) int64 are places in `alphabet`, the text's own characters in order."""
+
+    ids: Array
+    alphabet: str
+
+    def encode(self, text: str) -> Array:
+        """The numbers of another text. Raises ValueError for a character that is not in the alphabet."""
+        unknown = sorted(set(text) - set(self.alphabet))
+        if unknown:
+            raise ValueError(f"encode: the alphabet {self.alphabet!r} lacks {', '.join(map(repr, unknown))}")
+        return np.array([self.alphabet.index(character) for character in text], np.int64)
+
+    def decode(self, ids: Array) -> str:
+        """The text of these numbers."""
+        return "".join(self.alphabet[i] for i in np.asarray(ids).ravel())
+
+
+def characters(text: str) -> Characters:
+    """A text as numbers, one for each character. Raises TypeError for what is no text, ValueError for an empty one.
+
+    >>> mg.data.characters("hello")
+    Characters(ids=array([1, 0, 2, 2, 3]), alphabet='ehlo')
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"characters: a text is needed, not {type(text).__name__}; open(path).read() gives a file's")
+    if not text:
+        raise ValueError("characters: the text is empty")
+    alphabet = "".join(sorted(set(text)))
+    places = {character: i for i, character in enumerate(alphabet)}
+    return Characters(np.array([places[character] for character in text], np.int64), alphabet)
+
+
+def windows(series: Array, length: int, step: int | None = None) -> Dataset:
+    """Pieces of a series and, as targets, what follows each of their elements: y[i, j] comes right after x[i, j].
+
+    The pieces (n, length, ...) begin `step` elements apart (`length`, if None, so that each element is in one piece).
+    Raises ValueError for a series too short for one piece.
+
+    >>> x, y = mg.data.windows(np.arange(7), 3)
+    >>> x.tolist(), y.tolist()
+    ([[0, 1, 2], [3, 4, 5]], [[1, 2, 3], [4, 5, 6]])
+    """
+    series = np.asarray(series)
+    step = length if step is None else step
+    if length < 1 or step < 1 or not series.ndim:
+        raise ValueError(f"windows: length {length} and step {step} should be 1 or more, and the series have an axis")
+    starts = np.arange(0, len(series) - length, step)
+    if not len(starts):
+        raise ValueError(f"windows: {len(series)} elements hold no piece of {length} and the element that follows it")
+    places = starts[:, None] + np.arange(length)
+    return Dataset(series[places], series[places + 1])
+
+
+def sonnets() -> str:
+    """Sixteen of Shakespeare's sonnets, of 1609, in modern spelling and with a blank line between two.
+
+    >>> mg.data.sonnets().splitlines()[0]
+    "Shall I compare thee to a summer's day?"
+    """
+    return (Path(__file__).parent / "texts" / "sonnets.txt").read_text(encoding="utf-8")
 
 
 def _find_idx(folder: Path, stem: str, kind: str) -> Path:

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 Array = np.ndarray
 
 
-def images(rows: Array, image: tuple[int, int], titles: Sequence[str] = (), diverging: bool = False) -> Figure:
+def images(
+    rows: Array, image: tuple[int, int], titles: Sequence[str] = (), diverging: bool = False, columns: int = 8
+) -> Figure:
     """The rows (n, height * width) of an array as pictures of size `image` on a grid, each under its title.
 
     They share one scale, which with `diverging` has 0 in its middle, as suits weights.
@@ -23,7 +25,7 @@ def images(rows: Array, image: tuple[int, int], titles: Sequence[str] = (), dive
     >>> len(mg.pictures.images(digits.x[:10], digits.image, digits.y[:10].astype(str)).axes)
     10
     """
-    columns = min(8, len(rows))
+    columns = min(columns, len(rows))
     figure, axes = _grid(-(-len(rows) // columns), columns, height=1.3 if len(titles) else 1.05)
     high = np.abs(rows).max()
     style = {"cmap": "RdBu_r", "vmin": -high} if diverging else {"cmap": "gray_r", "vmin": rows.min()}

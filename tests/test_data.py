@@ -332,3 +332,40 @@ def test_batches_refuse_at_once_what_does_not_fit():
         data.batches(x, x, 0)
     with pytest.raises(TypeError, match="integer"):
         data.batches(x, x, 2.5)
+
+
+# ---- text ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_text_as_numbers_and_back():
+    text = mg.data.sonnets()
+    ids, alphabet = characters = mg.data.characters(text)
+    assert characters.decode(ids) == text
+    assert list(alphabet) == sorted(set(text))
+    assert characters.decode(characters.encode("love")) == "love"
+    assert characters.encode("").shape == (0,)
+    assert len([stanza for stanza in text.split("\n\n") if stanza.count("\n") >= 13]) == 16
+
+
+def test_windows_are_followed_by_their_targets():
+    x, y = mg.data.windows(np.arange(10), 4, step=1)
+    assert x.tolist() == [list(range(i, i + 4)) for i in range(6)]
+    assert (y == x + 1).all()
+    x, y = mg.data.windows(np.arange(12).reshape(6, 2), 2)
+    assert x.tolist() == [[[0, 1], [2, 3]], [[4, 5], [6, 7]]]
+    assert (y == x + 2).all()
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "sentence"),
+    [
+        (lambda: mg.data.characters(b"abc"), TypeError, "characters: a text is needed, not bytes"),
+        (lambda: mg.data.characters(""), ValueError, "characters: the text is empty"),
+        (lambda: mg.data.characters("ab").encode("abc"), ValueError, "encode: the alphabet 'ab' lacks 'c'"),
+        (lambda: mg.data.windows(np.arange(3), 3), ValueError, "windows: 3 elements hold no piece of 3"),
+        (lambda: mg.data.windows(np.arange(3), 0), ValueError, "windows: length 0 and step 0 should be 1 or more"),
+    ],
+)
+def test_text_that_cannot_be_used_is_refused(call, error, sentence):
+    with pytest.raises(error, match=sentence):
+        call()

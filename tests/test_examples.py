@@ -61,6 +61,30 @@ def test_moons(run, tmp_path):
 
 
 @needs_matplotlib
+def test_digits(run, tmp_path):
+    variables, out = run("digits")
+    assert variables["history"].metric[-1] > 0.95
+    assert f"the picture shows the {len(variables['wrong'])} others" in out
+    assert picture(tmp_path, "digits")
+
+
+@needs_matplotlib
+def test_mnist_with_small_digits_enlarged(run, tmp_path):
+    variables, _ = run("mnist")
+    assert variables["train_x"].shape[1] == 784
+    assert variables["history"].metric[-1] > 0.95
+    assert picture(tmp_path, "mnist")
+
+
+@needs_matplotlib
+def test_autoencoder_finds_that_equal_digits_are_alike(run, tmp_path):
+    variables, _ = run("autoencoder")
+    assert variables["history"].loss[-1] < 0.5 * variables["x"].var(axis=0).mean()
+    assert variables["same"].mean() > 0.8  # by chance: a tenth
+    assert picture(tmp_path, "autoencoder")
+
+
+@needs_matplotlib
 def test_linear_regression_comes_to_the_closed_form(run, tmp_path):
     variables, _ = run("linear_regression")
     off = {kind: np.linalg.norm(path[-1] - variables["exact"]) for kind, path in variables["paths"].items()}
