@@ -42,6 +42,7 @@ bench: $(VENV)/.installed-data,plot,peers
 
 docs: $(VENV)/.installed-data,plot,docs
 	$(BIN)/python docs/generate.py
+	$(BIN)/python docs/reference.py
 	$(BIN)/mkdocs build --quiet --strict
 
 # A stamp for each set of extras: installed once, and again when the metadata changes.
