@@ -1,4 +1,4 @@
-"""Elementwise ops: arithmetic, exponentials, trigonometry, comparisons' kin."""
+"""Elementwise ops: arithmetic, exponentials, comparisons' kin."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from ..tensor import Tensor, as_tensor
 from .card import NUMPY, elementwise, op
 
 __all__ = [
-    "abs", "add", "arctan", "astype", "clip", "cos", "cosh", "divide", "exp", "expm1", "log", "log1p", "log2",
-    "log10", "logaddexp", "maximum", "minimum", "multiply", "negative", "power", "reciprocal", "sigmoid", "sign",
-    "sin", "sinh", "sqrt", "square", "subtract", "tan", "tanh", "where",
+    "abs", "add", "astype", "clip", "divide", "exp", "expm1", "log", "log1p", "log2", "log10", "logaddexp", "maximum",
+    "minimum", "multiply", "negative", "power", "reciprocal", "sigmoid", "sign", "sqrt", "square", "subtract", "where",
 ]  # fmt: skip
 
 # ---- arithmetic: by Python's operators, which are faster than the ufuncs on NumPy's scalars ------------------------
@@ -106,7 +105,6 @@ log10 = elementwise("log10", np.log10,
     sympy="x: log(x) / log(10)", domain=(0.1, 4))
 
 
-
 def _sigmoid(x):
     small = np.exp(-np.absolute(x))  # never overflows
     return np.where(x >= 0, 1, small) / (1 + small)
@@ -120,36 +118,6 @@ logaddexp = elementwise("logaddexp", np.logaddexp,
     vjp=(lambda g, y, a, b: g * sigmoid(a - b),
          lambda g, y, a, b: g * sigmoid(b - a)),
     sympy="a, b: log(exp(a) + exp(b))", domain=[(-3, 3), (-3, 3)])
-
-# ---- trigonometry --------------------------------------------------------------------------------------------------
-
-sin = elementwise("sin", np.sin,
-    vjp=lambda g, y, x: g * np.cos(x),
-    sympy="sin", domain=(-3, 3))
-
-cos = elementwise("cos", np.cos,
-    vjp=lambda g, y, x: -g * np.sin(x),
-    sympy="cos", domain=(-3, 3))
-
-tan = elementwise("tan", np.tan,
-    vjp=lambda g, y, x: g * (1 + y * y),
-    sympy="tan", domain=(-1.4, 1.4))
-
-arctan = elementwise("arctan", np.arctan,
-    vjp=lambda g, y, x: g / (1 + x * x),
-    sympy="atan", domain=(-3, 3))
-
-sinh = elementwise("sinh", np.sinh,
-    vjp=lambda g, y, x: g * np.cosh(x),
-    sympy="sinh", domain=(-3, 3))
-
-cosh = elementwise("cosh", np.cosh,
-    vjp=lambda g, y, x: g * np.sinh(x),
-    sympy="cosh", domain=(-3, 3))
-
-tanh = elementwise("tanh", np.tanh,
-    vjp=lambda g, y, x: g * (1 - y * y),
-    sympy="tanh", domain=(-3, 3))
 
 # ---- choices: kinks follow torch -----------------------------------------------------------------------------------
 
