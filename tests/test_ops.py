@@ -56,8 +56,9 @@ def test_values_are_numpys(name, dtype):
     card, rng = CARDS[name], np.random.default_rng(0)
     domains = card.domain if isinstance(card.domain, list) else [card.domain]
     arrays = [sample(rng, d, (3, 4), dtype if d != "bool" else bool) for d in domains]
-    np.testing.assert_array_equal(card(*arrays).data, getattr(np, name)(*arrays))
-    np.testing.assert_array_equal(getattr(mg, name)(*arrays).data, getattr(np, name)(*arrays))
+    nearly = 2e-7 if (name, dtype) == ("i0", np.float32) else 0  # SciPy's, which is nearer to the truth
+    np.testing.assert_allclose(card(*arrays).data, getattr(np, name)(*arrays), rtol=nearly, atol=0)
+    np.testing.assert_allclose(getattr(mg, name)(*arrays).data, getattr(np, name)(*arrays), rtol=nearly, atol=0)
 
 
 @pytest.mark.parametrize("name", sorted(CARDS.keys() - ELEMENTWISE))

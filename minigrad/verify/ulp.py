@@ -19,6 +19,7 @@ import sympy
 from ..ops.card import Op
 from ..symbolic.array import exact, symbolic_array, sympy_function
 from ..tensor import Tensor
+from .cells import derived
 
 DTYPES = (np.dtype("float64"), np.dtype("float32"))
 IN = {"float64": "", "float32": " in float32"}
@@ -223,8 +224,13 @@ def formulas(card: Op) -> tuple[Callable, list[Callable]]:
     is_condition = [d == "bool" for d in intervals(card)]
     given = [s > 0 if c else s for s, c in zip(symbols, is_condition, strict=True)]
     y = sympy_function(card)(*given, *map(exact, card.defaults.values()))
-    slopes = [functions(symbols, [y.diff(s)]) for s, c in zip(symbols, is_condition, strict=True) if not c]
+    slopes = [functions(symbols, [derivative(y, s)]) for s, c in zip(symbols, is_condition, strict=True) if not c]
     return functions(symbols, [y]), slopes
+
+
+def derivative(y: sympy.Expr, s: sympy.Symbol) -> sympy.Expr:
+    """That of the smooth pieces, where SymPy leaves the slope of a step standing."""
+    return y.diff(s).replace(lambda e: isinstance(e, sympy.Derivative | sympy.Subs), derived)
 
 
 def place(names: Sequence[str], row: Iterable[float], dtype: np.dtype) -> str:
