@@ -63,7 +63,7 @@ erfcinv = elementwise("erfcinv", lambda x: _special().erfcinv(x),
 
 erfcx = elementwise("erfcx", lambda x: _special().erfcx(x),
     vjp=lambda g, y, x: -2 * g * ierfcx(x),
-    sympy="x: exp(x**2) * (1 - erf(x))", domain=(-2, 3))
+    sympy="x: exp(x**2) * erfc(x)", domain=(-2, 3))
 
 
 def _ierfcx(x):
@@ -79,8 +79,8 @@ def _ierfcx(x):
 
 
 ierfcx = elementwise("ierfcx", _ierfcx,
-    vjp=lambda g, y, x: g * (2 * x * y - erfcx(x)),
-    sympy="x: 1 / sqrt(pi) - x * exp(x**2) * (1 - erf(x))", domain=(-2, 3),
+    vjp=lambda g, y, x: g * (2 * (x * y) - erfcx(x)),
+    sympy="x: 1 / sqrt(pi) - x * exp(x**2) * erfc(x)", domain=(-2, 3),
     note="exp(x^2) times the integral of erfc from x on")
 
 ndtr = elementwise("ndtr", lambda x: _special().ndtr(x),
@@ -115,7 +115,7 @@ def _xlogy_by_y(g, y, a, b):
 
 xlogy = elementwise("xlogy", _of_two("xlogy"),
     vjp=(_xlogy_by_x, _xlogy_by_y),
-    sympy="x, y: Piecewise((0, Eq(x, 0)), (x * log(y), True))", domain=[(-1, 3), (0.1, 3)],
+    sympy="x, y: Piecewise((0, Eq(x, 0) & (y <= 0)), (x * log(y), True))", domain=[(-1, 3), (0.1, 3)],
     note="where x = 0, the slope by y is 0, and the slope by x too if y <= 0")
 
 
@@ -130,7 +130,7 @@ def _xlog1py_by_y(g, y, a, b):
 
 xlog1py = elementwise("xlog1py", _of_two("xlog1py"),
     vjp=(_xlog1py_by_x, _xlog1py_by_y),
-    sympy="x, y: Piecewise((0, Eq(x, 0)), (x * log(1 + y), True))", domain=[(-1, 3), (-0.9, 3)],
+    sympy="x, y: Piecewise((0, Eq(x, 0) & (y <= -1)), (x * log(1 + y), True))", domain=[(-1, 3), (-0.9, 3)],
     note="where x = 0, the slope by y is 0, and the slope by x too if y <= -1")
 
 entr = elementwise("entr", lambda x: _special().entr(x),
