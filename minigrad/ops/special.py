@@ -1,13 +1,12 @@
 """SciPy's special functions: the error function, gamma, Bessel and their kin.
 
-A gradient of the rules here is always another function of this file, so that there are derivatives of any order. Where a
-family of functions has a recurrence that cancels no digits, the whole family is one card, with its order as a parameter.
+The slopes of these functions are others of this file, so that there are derivatives of any order. Where a family of
+functions has a recurrence that cancels no digits, the whole family is one card, with its order as a parameter.
 """
 
 from __future__ import annotations
 
 import functools
-import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -182,7 +181,16 @@ i1 = elementwise("i1", lambda x: _special().i1(x),
     vjp=lambda g, y, x: g * ((i0(x) + iv_(x, v=2)) / 2),
     sympy="x: besseli(1, x)", domain=(-3, 3))
 
-iv_ = elementwise("iv", lambda x, v=2: _special().iv(v, x),
+
+def _iv(x, v=2):
+    """By the start of its power series near 0, where SciPy's is nan for the smallest numbers, if the order is whole."""
+    if v != int(v):
+        return _special().iv(v, x)
+    n, tiny = abs(int(v)), np.absolute(x) < 1e-8
+    return np.where(tiny, (x / 2) ** n / float(_special().gamma(n + 1.0)), _special().iv(n, np.where(tiny, 1, x)))
+
+
+iv_ = elementwise("iv", _iv,
     vjp=lambda g, y, x, v: g * ((iv_(x, v=v - 1) + iv_(x, v=v + 1)) / 2),
     sympy="x, v: besseli(v, x)", domain=(0.1, 3))
 
@@ -209,7 +217,7 @@ def _spherical_jn(x, n=1):
     """By the start of its power series near 0, where SciPy's loses digits, and nan comes of tiny numbers."""
     tiny = np.absolute(x) < 1e-4
     start = x**n / float(np.prod(np.arange(3.0, 2 * n + 2, 2))) * (1 - x * x / (4 * n + 6))
-    return np.where(tiny, start, _special().spherical_jn(n, np.where(tiny, 1, x)).astype(start.dtype))
+    return np.where(tiny, start, _special().spherical_jn(n, np.where(tiny, 1, x)).astype(np.result_type(x, 0.0)))
 
 
 spherical_jn_ = elementwise("spherical_jn", _spherical_jn,
@@ -224,16 +232,10 @@ def _order(function: str, order: Any, whole: bool) -> Any:
     if isinstance(order, Tensor | np.ndarray) and np.ndim(order) == 0 and not getattr(order, "requires_grad", False):
         order = order.item()
     if isinstance(order, Tensor | np.ndarray | list | tuple):
-        raise TypeError(f"{function}: its order is one number, and no gradient flows to it; it came as {order!r:.60}")
-    if not whole:
-        return order
-    try:
-        n = operator.index(order)
-    except TypeError:
-        n = -1
-    if n < 0:
-        raise ValueError(f"{function}: its order is a whole number from 0 on, not {order!r:.40}")
-    return n
+        raise TypeError(f"{function}: its order is one number, and no gradient flows to it; it came as {order!r}")
+    if whole and (order < 0 or order != int(order)):
+        raise ValueError(f"{function}: its order is a whole number from 0 on, not {order!r}")
+    return int(order) if whole else order
 
 
 def polygamma(n: int, x: Any) -> Tensor:
@@ -250,7 +252,9 @@ def polygamma(n: int, x: Any) -> Tensor:
 
 
 def jv(v: float, z: Any) -> Tensor:
-    """The Bessel function J of real order `v` (one number) at `z`, elementwise. No gradient flows to the order.
+    """The Bessel function J of real order `v` (one number) at `z`, elementwise.
+
+    No gradient flows to the order.
 
     >>> import minigrad as mg
     >>> mg.special.jv(0.5, 1.0)    # sqrt(2 / pi) * sin(1)
@@ -260,11 +264,13 @@ def jv(v: float, z: Any) -> Tensor:
 
 
 def iv(v: float, z: Any) -> Tensor:
-    """The modified Bessel function I of real order `v` (one number) at `z`, elementwise. No gradient flows to the order.
+    """The modified Bessel function I of real order `v` (one number) at `z`, elementwise.
+
+    No gradient flows to the order.
 
     >>> import minigrad as mg
     >>> mg.special.iv(0.5, 1.0)    # sqrt(2 / pi) * sinh(1)
-    tensor(0.93767488)
+    tensor(0.93767489)
     """
     return iv_(z, v=_order("iv", v, whole=False))
 

@@ -13,7 +13,7 @@ import numpy as np
 import sympy
 
 from ..ops import card
-from ..ops.card import NUMPY, Op
+from ..ops.card import CARDS, NUMPY, Op
 from . import array
 from .array import (
     ELEMENTWISE,
@@ -45,7 +45,7 @@ FOLDS |= {
     np.add: sympy.Add, np.multiply: sympy.Mul, np.maximum: sympy.Max, np.minimum: sympy.Min, np.fmax: sympy.Max,
     np.fmin: sympy.Min, np.logical_and: sympy.And, np.logical_or: sympy.Or,
 }  # fmt: skip
-SCIPY |= {name: sympy_function(card) for name, card in card.SCIPY.items() if isinstance(card, Op)} | {
+SCIPY |= {name: sympy_function(op) for name, op in card.SCIPY.items() if isinstance(op, Op)} | {
     "erfc": sympy.erfc, "log_expit": lambda x: -sympy.log(1 + sympy.exp(-x)), "iv": sympy.besseli, "jv": sympy.besselj,
 }  # fmt: skip
 
@@ -169,10 +169,8 @@ FUNCTIONS |= {
     np.full_like: lambda x, value, dtype=None, order="K", subok=True, shape=None: _full(x, value, shape),
     np.empty_like: lambda x, dtype=None, order="K", subok=True, shape=None: _full(x, 0, shape),
     np.round: _no_reading("np.round"), np.nan_to_num: lambda x, *args, **params: x,
-} | {
-    function: functools.partial(over_elements, sympy_function(card))
-    for function, card in NUMPY.items()
-    if not isinstance(function, np.ufunc) and isinstance(card, Op) and card.domain
+    np.sinc: functools.partial(over_elements, sympy_function(CARDS["sinc"])),
+    np.i0: functools.partial(over_elements, sympy_function(CARDS["i0"])),
 }  # fmt: skip
 
 
