@@ -101,7 +101,7 @@ OTHERWISE = {
     "min": lambda x, axis=None, keepdims=False: torch.amin(x, _all(x, axis), keepdims),
     "mod": torch.remainder,
     "nll_loss": lambda log_p, target, reduction="mean": F.nll_loss(log_p, target, reduction=reduction),
-    "polygamma": _polygamma,
+    "polygamma": lambda x, n=2: _polygamma(x, n),
     "power": torch.pow,
     "prod": _prod,
     "reshape": lambda x, shape: x.reshape(shape),

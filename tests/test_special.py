@@ -191,6 +191,7 @@ def test_0_log_0_has_no_slopes():
 
 def test_slopes_at_the_ends_of_domains_are_infinite():
     for f, x, expected in [
+        (lambda y: special.xlogy(2.0, y), 0.0, inf), (lambda y: special.xlog1py(2.0, y), -1.0, inf),
         (mg.cbrt, 0.0, inf), (mg.arcsin, 1.0, inf), (mg.arccos, -1.0, -inf), (mg.arccosh, 1.0, inf),
         (mg.arctanh, 1.0, inf), (special.logit, 0.0, inf), (special.erfcinv, 0.0, -inf),
     ]:  # fmt: skip
@@ -226,6 +227,20 @@ def test_the_remainder_of_1_by_a_tenth():
     """0.1 is more than a tenth: it goes into 1 nine times, though 1 / 0.1 is rounded to 10."""
     assert mg.grad(mg.mod, argnums=1)(1.0, 0.1).item() == -9
     assert mg.grad(mg.fmod, argnums=1)(-1.0, 0.1).item() == 9
+
+
+def test_steps_are_flat_at_infinity_too():
+    ends = np.array([inf, -inf])
+    for f in (mg.floor, mg.ceil, mg.trunc, mg.rint):
+        assert slope(f, ends)[1].tolist() == [0, 0]
+    for f, a, b in [
+        (mg.heaviside, inf, 0.5), (mg.heaviside, 0.0, inf), (mg.copysign, inf, 1.0), (mg.copysign, 1.0, inf),
+        (mg.floor_divide, 1.0, inf), (mg.floor_divide, inf, 1.0), (mg.floor_divide, 1e308, 1e-308),
+    ]:  # fmt: skip
+        with np.errstate(all="ignore"):
+            by_a, by_b = mg.grad(f, argnums=(0, 1))(a, b)
+        assert by_a.item() == (0 if f is not mg.copysign else 1), f
+        assert by_b.item() == (0 if (f, a) != (mg.heaviside, 0.0) else 1), f
 
 
 def test_heaviside_takes_its_middle_from_its_second_argument():

@@ -108,12 +108,9 @@ def _xlogy_by_x(g, y, a, b):
     return np.where(zero, 0, g * np.log(np.where(zero, 1, b)))
 
 
-def _xlogy_by_y(g, y, a, b):
-    return np.where(a == 0, 0, g * (a / np.where(a == 0, 1, b)))
-
-
 xlogy = elementwise("xlogy", _of_two("xlogy"),
-    vjp=(_xlogy_by_x, _xlogy_by_y),
+    vjp=(_xlogy_by_x,
+         lambda g, y, a, b: g * (a / np.where(a == 0, 1, b))),
     sympy="x, y: Piecewise((0, Eq(x, 0) & (y <= 0)), (x * log(y), True))", domain=[(-1, 3), (0.1, 3)],
     note="where x = 0, the slope by y is 0, and the slope by x too if y <= 0")
 
@@ -123,12 +120,9 @@ def _xlog1py_by_x(g, y, a, b):
     return np.where(zero, 0, g * np.log1p(np.where(zero, 0, b)))
 
 
-def _xlog1py_by_y(g, y, a, b):
-    return np.where(a == 0, 0, g * (a / (1 + np.where(a == 0, 0, b))))
-
-
 xlog1py = elementwise("xlog1py", _of_two("xlog1py"),
-    vjp=(_xlog1py_by_x, _xlog1py_by_y),
+    vjp=(_xlog1py_by_x,
+         lambda g, y, a, b: g * (a / np.where(a == 0, 1, 1 + b))),
     sympy="x, y: Piecewise((0, Eq(x, 0) & (y <= -1)), (x * log(1 + y), True))", domain=[(-1, 3), (-0.9, 3)],
     note="where x = 0, the slope by y is 0, and the slope by x too if y <= -1")
 
@@ -152,7 +146,7 @@ digamma = elementwise("digamma", lambda x: _special().psi(x),
     sympy="digamma", domain=(0.2, 5))
 
 
-def _polygamma(x, n=1):
+def _polygamma(x, n=2):
     """By the zeta function of Hurwitz (DLMF 25.11.12)."""
     return float((-1) ** (n + 1) * _special().gamma(n + 1.0)) * _special().zeta(n + 1, x)
 
@@ -182,7 +176,7 @@ i1 = elementwise("i1", lambda x: _special().i1(x),
     sympy="x: besseli(1, x)", domain=(-3, 3))
 
 
-def _iv(x, v=2):
+def _iv(x, v=1):
     """By the start of its power series near 0, where SciPy's is nan for the smallest numbers, if the order is whole."""
     if v != int(v):
         return _special().iv(v, x)
@@ -202,7 +196,7 @@ j1 = elementwise("j1", lambda x: _special().j1(x),
     vjp=lambda g, y, x: g * ((j0(x) - jv_(x, v=2)) / 2),
     sympy="x: besselj(1, x)", domain=(-3, 3))
 
-jv_ = elementwise("jv", lambda x, v=2: _special().jv(v, x),
+jv_ = elementwise("jv", lambda x, v=1: _special().jv(v, x),
     vjp=lambda g, y, x, v: g * ((jv_(x, v=v - 1) - jv_(x, v=v + 1)) / 2),
     sympy="x, v: besselj(v, x)", domain=(0.1, 3))
 
@@ -213,7 +207,7 @@ def _spherical_jn_rule(g, y, x, n):
     return g * ((n * spherical_jn_(x, n=n - 1) - (n + 1) * spherical_jn_(x, n=n + 1)) / (2 * n + 1))
 
 
-def _spherical_jn(x, n=1):
+def _spherical_jn(x, n=2):
     """By the start of its power series near 0, where SciPy's loses digits, and nan comes of tiny numbers."""
     tiny = np.absolute(x) < 1e-4
     start = x**n / float(np.prod(np.arange(3.0, 2 * n + 2, 2))) * (1 - x * x / (4 * n + 6))
