@@ -15,7 +15,7 @@ __version__ = "0.1.0"
 _LATE = {
     "Convergence": "train", "History": "train", "data": "data", "debug": "debugging", "fit": "train",
     "linalg": "linalg", "nn": "nn", "optim": "optim", "pictures": "pictures", "primitive": "primitives",
-    "symbolic": "symbolic", "symbols": "symbolic", "verify": "verify",
+    "special": "special", "symbolic": "symbolic", "symbols": "symbolic", "verify": "verify",
 }  # fmt: skip
 
 

@@ -303,6 +303,10 @@ class Tensor:
     def __rmul__(self, other): return ops.multiply(other, self)
     def __truediv__(self, other): return ops.divide(self, other)
     def __rtruediv__(self, other): return ops.divide(other, self)
+    def __floordiv__(self, other): return ops.floor_divide(self, other)
+    def __rfloordiv__(self, other): return ops.floor_divide(other, self)
+    def __mod__(self, other): return ops.mod(self, other)
+    def __rmod__(self, other): return ops.mod(other, self)
     def __pow__(self, other): return ops.power(self, other)
     def __rpow__(self, other): return ops.power(other, self)
     def __matmul__(self, other): return ops.matmul(self, other)
@@ -325,6 +329,8 @@ class Tensor:
     def __ipow__(self, other): return self._in_place(ops.power, other)
     def __imul__(self, other): return self._in_place(ops.multiply, other)
     def __itruediv__(self, other): return self._in_place(ops.divide, other)
+    def __ifloordiv__(self, other): return self._in_place(ops.floor_divide, other)
+    def __imod__(self, other): return self._in_place(ops.mod, other)
 
     @property
     def T(self): return ops.transpose(self)
@@ -339,6 +345,7 @@ class Tensor:
     def argmax(self, axis=None): return self._data.argmax(axis)
     def argmin(self, axis=None): return self._data.argmin(axis)
     def clip(self, min=None, max=None): return ops.clip(self, min, max)
+    def round(self, decimals=0): return ops.round(self, decimals)
     def dot(self, other): return ops.dot(self, other)
     def reshape(self, *shape): return ops.reshape(self, shape[0] if len(shape) == 1 else shape)
     def ravel(self): return ops.ravel(self)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import factorial
+
 import numpy as np
 import pytest
 from hypothesis import strategies as st
@@ -31,34 +33,85 @@ def _nll_loss(x, target, reduction="mean"):
     return {"mean": picked.mean(), "sum": picked.sum(), "none": picked}[reduction]
 
 
+def _bessel(sign, scale, first):
+    """scale(x, n) sum_k sign^k (x/2)^2k / (k! gamma(first + n + k)): the power series of Bessel functions, in torch."""
+
+    def series(x, **order):
+        (n,) = order.values()
+        k = torch.arange(30, dtype=torch.float64)
+        terms = sign**k / torch.exp(torch.lgamma(k + 1) + torch.lgamma(first + n + k))
+        return scale(x, n) * ((x[..., None] / 2) ** (2 * k) * terms).sum(-1)
+
+    return series
+
+
+ROOT_PI = float(np.sqrt(np.pi))
+BERNOULLI = [1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510]  # B_2, B_4, ...
+
+
+def _lgamma(x):
+    """The series of Stirling, in torch, whose own trigamma has ten digits only."""
+    z = x + 12
+    tail = sum(b / (2 * j * (2 * j - 1)) / z ** (2 * j - 1) for j, b in enumerate(BERNOULLI, 1))
+    return (z - 0.5) * z.log() - z + np.log(2 * np.pi) / 2 + tail - sum((x + k).log() for k in range(12))
+
+
+def _polygamma(x, n=0):
+    """Its n-th derivative but one, in torch."""
+    z, sign = x + 12, (-1) ** (n + 1)
+    start = z.log() - 1 / (2 * z) if n == 0 else sign * (factorial(n - 1) / z**n + factorial(n) / (2 * z ** (n + 1)))
+    steps = sum(b * factorial(2 * j + n - 1) / factorial(2 * j) / z ** (2 * j + n) for j, b in enumerate(BERNOULLI, 1))
+    return start + sign * (steps + sum(factorial(n) / (x + k) ** (n + 1) for k in range(12)))
+
+
 # torch's counterpart of an op that has a card, taking our parameters, where torch has it under another name or with
 # other arguments. (torch.max would not do for max: along an axis it gives a tie's whole gradient to one element, where
 # torch.amax shares it.)
 OTHERWISE = {
     "astype": lambda x, dtype: x.to(torch.from_numpy(np.zeros(0, dtype)).dtype),
+    "beta": lambda a, b: torch.exp(_lgamma(a) + _lgamma(b) - _lgamma(a + b)),  # torch has none
+    "betaln": lambda a, b: _lgamma(a) + _lgamma(b) - _lgamma(a + b),
     "broadcast_to": lambda x, shape: torch.broadcast_to(x, shape),
+    "cbrt": lambda x: x.sign() * x.abs() ** (1 / 3),  # torch has none
     "clip": lambda *xs: torch.clamp(*torch.broadcast_tensors(*xs)),  # clamp can't broadcast x
     "concatenate": lambda *xs, axis=0: torch.cat(xs, axis),
     "cumsum": lambda x, axis=None: x.reshape(-1).cumsum(0) if axis is None else x.cumsum(axis),
+    "digamma": _polygamma,
     "einsum": lambda *xs, subscripts: torch.einsum(subscripts, *xs),
+    "erfcinv": lambda x: torch.erfinv(1 - x),
     "expand_dims": lambda x, axis=0: x.unsqueeze(axis),
+    "fabs": torch.abs,
+    "floor_divide": lambda a, b: torch.floor(a / b),  # torch's own has no gradient
+    "gamma": lambda x: torch.exp(_lgamma(x)),  # for positive x
+    "gammaln": _lgamma,
     "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
     "getitem": lambda x, key: x[key],
+    "heaviside": lambda x, h: torch.where(x == 0, h, (x.sign() + 1) / 2),  # torch's has no gradient
     "identity": torch.clone,
+    "ierfcx": lambda x: 1 / ROOT_PI - x * torch.special.erfcx(x),
+    "iv": _bessel(1, lambda x, v: (x / 2) ** v, 1),
+    "j0": lambda x: _bessel(-1, lambda x, v: 1, 1)(x, v=0),  # torch's has no gradient
+    "j1": lambda x: _bessel(-1, lambda x, v: x / 2, 1)(x, v=1),
+    "jv": _bessel(-1, lambda x, v: (x / 2) ** v, 1),
     "log_softmax": lambda x, axis=-1: torch.log_softmax(x, axis),
     "logsumexp": lambda x, axis=None, keepdims=False: torch.logsumexp(x, _all(x, axis), keepdims),
+    "logaddexp2": lambda a, b: torch.logaddexp(a * np.log(2), b * np.log(2)) / np.log(2),
     "max": lambda x, axis=None, keepdims=False: torch.amax(x, _all(x, axis), keepdims),
     "mean": lambda x, axis=None, keepdims=False: torch.mean(x, _all(x, axis), keepdims),
     "min": lambda x, axis=None, keepdims=False: torch.amin(x, _all(x, axis), keepdims),
+    "mod": torch.remainder,
     "nll_loss": lambda log_p, target, reduction="mean": F.nll_loss(log_p, target, reduction=reduction),
+    "polygamma": lambda x, n=2: _polygamma(x, n),
     "power": torch.pow,
     "prod": _prod,
     "reshape": lambda x, shape: x.reshape(shape),
+    "rint": torch.round,
     "root": lambda x, n=2: torch.pow(x, 1 / n),
     "scatter": lambda x, key, shape: torch.zeros(shape, dtype=x.dtype).index_put(
         (torch.as_tensor(key),), x, accumulate=True
     ),
     "softmax": lambda x, axis=-1: torch.softmax(x, axis),
+    "spherical_jn": _bessel(-1, lambda x, n: ROOT_PI / 2 * (x / 2) ** n, 1.5),
     "squeeze": lambda x, axis=None: x.squeeze() if axis is None else x.squeeze(axis),
     "stack": lambda *xs, axis=0: torch.stack(xs, axis),
     "sum": lambda x, axis=None, keepdims=False: torch.sum(x, _all(x, axis), keepdims),
@@ -81,7 +134,11 @@ ELEMENTWISE = sorted(name for name, card in CARDS.items() if card.domain is not 
 PARAMETERS = {
     "leaky_relu": {"negative_slope": st.floats(0, 0.5)},
     "elu": {"alpha": st.floats(0.5, 2)},
+    "iv": {"v": st.sampled_from([0, 0.5, 1, 2, 3.7])},
+    "jv": {"v": st.sampled_from([0, 0.5, 1, 2, 3.7])},
+    "polygamma": {"n": st.integers(1, 4)},
     "root": {"n": st.sampled_from([1.5, 2, 3])},
+    "spherical_jn": {"n": st.integers(0, 4)},
     "softplus": {"beta": st.floats(0.5, 2), "threshold": st.floats(1, 20)},
 }
 

@@ -25,7 +25,9 @@ CALLS = [
 
 def test_every_op_is_registered_and_has_calls_to_test():
     """`test_ops.py` goes over the cards; this file over everything else that `mg` offers as an op."""
-    assert sorted(set(ops.__all__) - CARDS.keys() - COMPOSITES.keys()) == []
+    cards = list(CARDS.values())
+    names = {name for name in ops.__all__ if getattr(ops, name) not in cards}  # a card may have several
+    assert sorted(names - CARDS.keys() - COMPOSITES.keys()) == []
     assert sorted(name for name, composite in COMPOSITES.items() if not composite.cases) == [], "give them cases"
 
 
@@ -118,6 +120,8 @@ def test_float32_stays(composite, inputs, params):
     inputs = [filled(x, rng, np.float32) for x in inputs]
     arrays = [x for x in flatten(inputs)[0] if is_variable(x)]
     results = flatten(composite.function(*inputs, **params))[0]
+    if composite.function is ops.float_power:
+        return  # which is there to make them wider
     assert {y.dtype for y in results} == {np.dtype(np.float32)}
     weights = np.ones(joined(values_of(results)).shape, np.float32)
     found, _ = gradient(lambda *xs: composite.function(*xs, **params), inputs, arrays, weights)

@@ -361,7 +361,7 @@ REFUSED = {
     "tensor": (lambda a, b, v: float(mg.symbols("x")), "a symbol has no value"),
     "truncation": (lambda a, b, v: a.astype(int), "cannot be cut off"),
     "unknown ufunc": (lambda a, b, v: np.nextafter(a, b), "np.nextafter has no reading"),
-    "unknown special function": (lambda a, b, v: scipy.special.j0(a), "j0 has no reading"),
+    "unknown special function": (lambda a, b, v: scipy.special.k0(a), "k0 has no reading"),
     "reduction": (lambda a, b, v: np.sum(a, where=a > 0), "where= has no reading"),
     "round": (lambda a, b, v: a.round(2), "no reading"),
     "mask's length": (lambda a, b, v: len(v[v > 0]), None),

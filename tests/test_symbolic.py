@@ -37,6 +37,13 @@ def value(expression, point):
     return sympy.N(sympy.sympify(expression).subs(point).doit(), 30)
 
 
+def slope(expression, s):
+    """sympy.diff, which leaves the slopes of steps standing: between their jumps they are 0."""
+    expression = sympy.sympify(expression).replace(sympy.Mod, lambda a, b: a - b * sympy.floor(a / b))
+    steps = {step: sympy.Dummy() for step in expression.atoms(sympy.floor, sympy.ceiling)}
+    return sympy.diff(expression.xreplace(steps), s).xreplace({dummy: step for step, dummy in steps.items()})
+
+
 def assert_equal(ours, theirs, point, what):
     a, b = value(ours, point), value(theirs, point)
     assert abs(a - b) <= 1e-25 * (1 + abs(b)), f"{what}: {ours} is {a}, and {theirs} is {b}, at {point}"
@@ -57,15 +64,15 @@ def assert_differentiates(y, expected, inputs, domains, second=True):
             continue
         first, x.grad = x.grad, None
         assert first.shape == x.shape
-        pairs += [(a, sympy.diff(total, s), f"d/d{s}") for a, s in zip(flat(first.data), flat(x.data), strict=True)]
+        pairs += [(a, slope(total, s), f"d/d{s}") for a, s in zip(flat(first.data), flat(x.data), strict=True)]
         sums = sums + first.sum()
     if second and sums.requires_grad:
-        slope = sum((sympy.diff(total, s) for x in inputs for s in flat(x.data)), start=sympy.S.Zero)
+        first = sum((slope(total, s) for x in inputs for s in flat(x.data)), start=sympy.S.Zero)
         sums.backward()
         for x in inputs:
             gradients = np.zeros(x.shape, object) if x.grad is None else x.grad.data
             pairs += [
-                (a, sympy.diff(slope, s), f"second derivative, d/d{s}")
+                (a, slope(first, s), f"second derivative, d/d{s}")
                 for a, s in zip(flat(gradients), flat(x.data), strict=True)
             ]
     for point in points([*inputs, g], [*domains, (-2, 2)]):
@@ -125,7 +132,7 @@ def test_elementwise_formulas_are_what_is_computed(name):
         result.backward()
         assert result.item() == pytest.approx(float(value(y, point)), rel=1e-14, abs=1e-15)
         for x, s in zip(leaves, symbols, strict=True):
-            assert x.grad.item() == pytest.approx(float(value(sympy.diff(y, s), point)), rel=1e-13, abs=1e-14)
+            assert x.grad.item() == pytest.approx(float(value(slope(y, s), point)), rel=1e-13, abs=1e-14)
 
 
 # ---- other ops: their formulas, written out ------------------------------------------------------------------------
@@ -371,7 +378,7 @@ def test_transforms_write_formulas():
 
 REFUSED = [
     (lambda: mg.symbols(""), ValueError, "symbols: no name"),
-    (lambda: np.arctan2(mg.symbols("x"), 1.0), TypeError, "arctan2"),
+    (lambda: np.nextafter(mg.symbols("x"), 1.0), TypeError, "nextafter"),
     (lambda: float(mg.symbols("x")), TypeError, "Cannot convert expression to float|symbol"),
     (lambda: bool(mg.symbols("x") > 0), TypeError, "neither `if` nor `while`"),
 ]

@@ -29,6 +29,7 @@ from ..tensor import NO_PARAMS, PLAIN, READY, RECORD, Tensor, mode, operand, tic
 CARDS: dict[str, Op] = {}  # every op by its name
 COMPOSITES: dict[str, Composite] = {}  # every function composed of ops by its name
 NUMPY: dict[Any, Callable] = {}  # NumPy's functions, and ours in their place
+SCIPY: dict[str, Callable] = {}  # the same for SciPy's special functions, by name, since they are loaded late
 
 _new = Tensor.__new__
 

@@ -1,4 +1,4 @@
-"""Elementwise ops: arithmetic, exponentials, trigonometry, comparisons' kin."""
+"""Elementwise ops: arithmetic, exponentials, comparisons' kin."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from ..tensor import Tensor, as_tensor
-from .card import NUMPY, elementwise, op
+from .card import NUMPY, composite, elementwise, op
 
 __all__ = [
-    "abs", "add", "arctan", "astype", "clip", "cos", "cosh", "divide", "exp", "expm1", "log", "log1p", "log2",
-    "log10", "logaddexp", "maximum", "minimum", "multiply", "negative", "power", "reciprocal", "sigmoid", "sign",
-    "sin", "sinh", "sqrt", "square", "subtract", "tan", "tanh", "where",
+    "abs", "add", "astype", "cbrt", "ceil", "clip", "copysign", "divide", "exp", "exp2", "expm1", "fabs", "float_power",
+    "floor", "floor_divide", "fmax", "fmin", "fmod", "heaviside", "log", "log1p", "log2", "log10", "logaddexp",
+    "logaddexp2", "maximum", "minimum", "mod", "multiply", "nan_to_num", "negative", "positive", "power", "reciprocal",
+    "remainder", "rint", "round", "sigmoid", "sign", "sqrt", "square", "subtract", "trunc", "where",
 ]  # fmt: skip
 
 # ---- arithmetic: by Python's operators, which are faster than the ufuncs on NumPy's scalars ------------------------
@@ -42,6 +43,10 @@ negative = elementwise("negative", operator.neg, numpy=np.negative,
     vjp=lambda g, y, x: -g,
     sympy="x: -x", domain=(-3, 3))
 
+positive = elementwise("positive", np.positive,
+    vjp=lambda g, y, x: g,
+    sympy="x: x", domain=(-3, 3))
+
 square = elementwise("square", np.square,
     vjp=lambda g, y, x: g * (2 * x),
     sympy="x: x**2", domain=(-3, 3))
@@ -50,6 +55,10 @@ sqrt = elementwise("sqrt", np.sqrt,
     vjp=lambda g, y, x: g / (2 * y),
     sympy="sqrt", domain=(0.1, 4))
 
+cbrt = elementwise("cbrt", np.cbrt,
+    vjp=lambda g, y, x: g / (3 * y * y),
+    sympy="x: sign(x) * cbrt(Abs(x))", domain=(-3, 3))
+
 reciprocal = elementwise("reciprocal", np.reciprocal,
     vjp=lambda g, y, x: -g * y * y,
     sympy="x: 1 / x", domain=(0.3, 3))
@@ -57,6 +66,10 @@ reciprocal = elementwise("reciprocal", np.reciprocal,
 abs = elementwise("abs", np.absolute,
     vjp=lambda g, y, x: g * np.sign(x),
     sympy="Abs", domain=(-3, 3), kinks=(0,), note="abs'(0) = 0")
+
+fabs = elementwise("fabs", np.fabs,
+    vjp=lambda g, y, x: g * np.sign(x),
+    sympy="Abs", domain=(-3, 3), kinks=(0,), note="fabs'(0) = 0")
 
 sign = elementwise("sign", np.sign,
     vjp=lambda g, y, x: 0 * g,
@@ -79,11 +92,96 @@ power = elementwise("power", operator.pow, numpy=np.power,
     vjp=(_power_by_base, _power_by_exponent),
     sympy="x, b: x**b", domain=[(0.3, 3), (-2, 2)], note="x**0 has slope 0 at x = 0")
 
+
+@composite(np.float_power, cases=[([np.array([1.3, 2.5]), np.array([[2.0], [-1.5]])], {})],
+    note="float32 becomes float64, as NumPy has it")
+def float_power(x1: Any, x2: Any) -> Tensor:
+    """`x1` to the power `x2` in float64 at least, elementwise: integers may have negative exponents.
+
+    >>> import minigrad as mg
+    >>> mg.float_power(2, [-1, 3])
+    tensor([0.5, 8. ])
+    """
+    x1, x2 = as_tensor(x1), as_tensor(x2)
+    wide = np.result_type(x1.dtype, x2.dtype, np.float64)
+    return power(astype(x1, wide), astype(x2, wide))
+
+
+# ---- remainders and whole numbers: between two jumps, all but a remainder is flat -----------------------------------
+
+floor_divide = elementwise("floor_divide", np.floor_divide,
+    vjp=(lambda g, y, a, b: 0 * g,
+         lambda g, y, a, b: 0 * g),
+    sympy="a, b: floor(a / b)", domain=[(-3, 3), (0.5, 3)], note="its slopes are 0")
+
+mod = elementwise("mod", np.remainder,
+    vjp=(lambda g, y, a, b: g,
+         lambda g, y, a, b: -g * np.floor_divide(a, b)),
+    sympy="Mod", domain=[(-3, 3), (0.5, 3)], note="where it jumps, the slopes are those of one side")
+remainder = mod
+
+
+def _fmod_by_divisor(g, y, a, b):
+    below = np.floor_divide(a, b)  # which NumPy makes agree with the remainder, as no rounded a / b does
+    return -g * np.where((below < 0) & (y != 0), below + 1, below)
+
+
+fmod = elementwise("fmod", np.fmod,
+    vjp=(lambda g, y, a, b: g, _fmod_by_divisor),
+    sympy="a, b: a - sign(a) * Abs(b) * floor(Abs(a / b))", domain=[(-3, 3), (0.5, 3)],
+    note="where it jumps, the slopes are those of one side")
+
+floor = elementwise("floor", np.floor,
+    vjp=lambda g, y, x: 0 * g,
+    sympy="floor", domain=(-3, 3), note="its slope is 0")
+
+ceil = elementwise("ceil", np.ceil,
+    vjp=lambda g, y, x: 0 * g,
+    sympy="ceiling", domain=(-3, 3), note="its slope is 0")
+
+trunc = elementwise("trunc", np.trunc,
+    vjp=lambda g, y, x: 0 * g,
+    sympy="x: sign(x) * floor(Abs(x))", domain=(-3, 3), note="its slope is 0")
+
+rint = elementwise("rint", np.rint,  # a half goes to the even neighbour
+    vjp=lambda g, y, x: 0 * g,
+    sympy="x: floor(x + S.Half) - Piecewise((1, Eq(Mod(x, 2), S.Half)), (0, True))", domain=(-3, 3),
+    note="its slope is 0")
+
+
+@composite(np.round, cases=[([(2, 3)], {}), ([np.array([0.31, -1.27])], {"decimals": 1}),
+                            ([np.array([31.0, -127.0])], {"decimals": -1})])
+def round(a: Any, decimals: int = 0) -> Tensor:
+    """Rounded to `decimals` places after the point, halves to the even neighbour, elementwise. The gradient is 0.
+
+    >>> import minigrad as mg
+    >>> mg.round([0.5, 1.5, 2.25])
+    tensor([0., 2., 2.])
+    >>> mg.round(1.26, decimals=1)
+    tensor(1.3)
+    """
+    a = as_tensor(a)
+    if a.dtype.kind not in "fO":
+        return Tensor(np.round(a._data, decimals))
+    scale = 10.0 ** -decimals if decimals < 0 else 10.0**decimals
+    if not decimals:
+        return rint(a)
+    return rint(a / scale) * scale if decimals < 0 else rint(a * scale) / scale
+
+
+NUMPY[np.around] = round
+
 # ---- exponentials and logarithms -----------------------------------------------------------------------------------
+
+LOG_2 = float(np.log(2))
 
 exp = elementwise("exp", np.exp,
     vjp=lambda g, y, x: g * y,
     sympy="exp", domain=(-3, 3))
+
+exp2 = elementwise("exp2", np.exp2,
+    vjp=lambda g, y, x: g * y * LOG_2,
+    sympy="x: 2**x", domain=(-3, 3))
 
 expm1 = elementwise("expm1", np.expm1,
     vjp=lambda g, y, x: g * np.exp(x),
@@ -98,13 +196,12 @@ log1p = elementwise("log1p", np.log1p,
     sympy="x: log(1 + x)", domain=(-0.9, 4))
 
 log2 = elementwise("log2", np.log2,
-    vjp=lambda g, y, x: g / float(np.log(2)) / x,
+    vjp=lambda g, y, x: g / LOG_2 / x,
     sympy="x: log(x) / log(2)", domain=(0.1, 4))
 
 log10 = elementwise("log10", np.log10,
     vjp=lambda g, y, x: g / float(np.log(10)) / x,
     sympy="x: log(x) / log(10)", domain=(0.1, 4))
-
 
 
 def _sigmoid(x):
@@ -121,35 +218,10 @@ logaddexp = elementwise("logaddexp", np.logaddexp,
          lambda g, y, a, b: g * sigmoid(b - a)),
     sympy="a, b: log(exp(a) + exp(b))", domain=[(-3, 3), (-3, 3)])
 
-# ---- trigonometry --------------------------------------------------------------------------------------------------
-
-sin = elementwise("sin", np.sin,
-    vjp=lambda g, y, x: g * np.cos(x),
-    sympy="sin", domain=(-3, 3))
-
-cos = elementwise("cos", np.cos,
-    vjp=lambda g, y, x: -g * np.sin(x),
-    sympy="cos", domain=(-3, 3))
-
-tan = elementwise("tan", np.tan,
-    vjp=lambda g, y, x: g * (1 + y * y),
-    sympy="tan", domain=(-1.4, 1.4))
-
-arctan = elementwise("arctan", np.arctan,
-    vjp=lambda g, y, x: g / (1 + x * x),
-    sympy="atan", domain=(-3, 3))
-
-sinh = elementwise("sinh", np.sinh,
-    vjp=lambda g, y, x: g * np.cosh(x),
-    sympy="sinh", domain=(-3, 3))
-
-cosh = elementwise("cosh", np.cosh,
-    vjp=lambda g, y, x: g * np.sinh(x),
-    sympy="cosh", domain=(-3, 3))
-
-tanh = elementwise("tanh", np.tanh,
-    vjp=lambda g, y, x: g * (1 - y * y),
-    sympy="tanh", domain=(-3, 3))
+logaddexp2 = elementwise("logaddexp2", np.logaddexp2,
+    vjp=(lambda g, y, a, b: g * sigmoid((a - b) * LOG_2),
+         lambda g, y, a, b: g * sigmoid((b - a) * LOG_2)),
+    sympy="a, b: log(2**a + 2**b) / log(2)", domain=[(-3, 3), (-3, 3)])
 
 # ---- choices: kinks follow torch -----------------------------------------------------------------------------------
 
@@ -168,6 +240,28 @@ minimum = elementwise("minimum", np.minimum,
     vjp=(lambda g, y, a, b: _if_greater(g, b, a),
          lambda g, y, a, b: _if_greater(g, a, b)),
     sympy="Min", domain=[(-3, 3), (-3, 3)], note="a tie gives each half of the gradient")
+
+fmax = elementwise("fmax", np.fmax,
+    vjp=(lambda g, y, a, b: np.where((a >= b) | np.isnan(b), g, 0),
+         lambda g, y, a, b: np.where((a >= b) | np.isnan(b), 0, g)),
+    sympy="Max", domain=[(-3, 3), (-3, 3)], note="a tie gives the first its gradient; nan gets none beside a number")
+
+fmin = elementwise("fmin", np.fmin,
+    vjp=(lambda g, y, a, b: np.where((a <= b) | np.isnan(b), g, 0),
+         lambda g, y, a, b: np.where((a <= b) | np.isnan(b), 0, g)),
+    sympy="Min", domain=[(-3, 3), (-3, 3)], note="a tie gives the first its gradient; nan gets none beside a number")
+
+copysign = elementwise("copysign", np.copysign,
+    vjp=(lambda g, y, a, b: g * np.sign(a) * np.sign(y),
+         lambda g, y, a, b: 0 * g),
+    sympy="a, b: Abs(a) * Piecewise((-1, b < 0), (1, True))", domain=[(-3, 3), (-3, 3)],
+    note="at a = 0 the slope is 0")
+
+heaviside = elementwise("heaviside", np.heaviside,
+    vjp=(lambda g, y, a, b: 0 * g,
+         lambda g, y, a, b: np.where(a == 0, g, 0)),
+    sympy="a, b: Piecewise((0, a < 0), (b, Eq(a, 0)), (1, True))", domain=[(-3, 3), (-3, 3)],
+    note="its slope by a is 0, at 0 too")
 
 where_ = elementwise("where", np.where,
     vjp=(None,
@@ -217,6 +311,23 @@ def clip(a: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: 
 
 
 NUMPY[np.clip] = clip
+
+
+@composite(np.nan_to_num, cases=[([(2, 3)], {})])
+def nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, neginf: Any = None) -> Tensor:
+    """`x` with numbers for what is none: `nan`, and the largest and smallest float for inf and -inf, if not others.
+
+    The gradient passes where x is finite.
+
+    >>> import minigrad as mg
+    >>> mg.nan_to_num([1.0, np.nan, -np.inf], neginf=-9.0)
+    tensor([ 1.,  0., -9.])
+    """
+    if not copy:
+        raise TypeError("nan_to_num: copy=False would write into its input, which a graph does not see; leave it out")
+    x = as_tensor(x)
+    return where_(np.isfinite(x._data), x, np.nan_to_num(x._data, nan=nan, posinf=posinf, neginf=neginf))
+
 
 # ---- dtypes --------------------------------------------------------------------------------------------------------
 

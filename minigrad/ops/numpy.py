@@ -5,6 +5,7 @@ NumPy hands every call with a Tensor among its arguments to us; the cards say wh
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -12,19 +13,19 @@ import numpy as np
 
 from ..tensor import Tensor, describe, plain
 from . import reduce
-from .card import NUMPY
+from .card import NUMPY, SCIPY
 
 REDUCTIONS = {np.add: reduce.sum, np.multiply: reduce.prod, np.maximum: reduce.max, np.minimum: reduce.min}
 
 # Functions without a gradient, or whose gradient is zero: they look at the values, and give plain arrays.
 PLAIN_UFUNCS = {
     np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal, np.isnan, np.isfinite, np.isinf,
-    np.signbit, np.floor, np.ceil, np.trunc, np.rint, np.floor_divide, np.logical_and, np.logical_or, np.logical_not,
-    np.logical_xor, np.bitwise_and, np.bitwise_or, np.bitwise_xor, np.invert,
+    np.signbit, np.logical_and, np.logical_or, np.logical_not, np.logical_xor, np.bitwise_and, np.bitwise_or,
+    np.bitwise_xor, np.invert,
 }  # fmt: skip
 PLAIN_FUNCTIONS = {
     np.shape, np.ndim, np.size, np.argmax, np.argmin, np.argsort, np.allclose, np.isclose, np.array_equal, np.any,
-    np.all, np.nonzero, np.count_nonzero, np.searchsorted, np.round, np.result_type, np.array2string, np.array_repr,
+    np.all, np.nonzero, np.count_nonzero, np.searchsorted, np.result_type, np.array2string, np.array_repr,
     np.array_str, np.may_share_memory, np.shares_memory, np.unique, np.bincount, np.isin, np.iscomplexobj,
     np.isrealobj, np.can_cast, np.save, np.savez, np.savetxt,
 }  # fmt: skip
@@ -44,6 +45,8 @@ def numpy_ufunc(ufunc: np.ufunc, method: str, inputs: tuple, params: dict[str, A
             return NUMPY[ufunc](*inputs)
         if ufunc in PLAIN_UFUNCS:
             return ufunc(*map(plain, inputs))
+        if is_scipys(ufunc) and ufunc.__name__ in SCIPY:
+            return SCIPY[ufunc.__name__](*inputs)
     if method == "reduce" and ufunc in REDUCTIONS:
         x, *rest = inputs
         params = {**dict(zip(("axis",), rest, strict=False)), **params}
@@ -55,6 +58,11 @@ def numpy_ufunc(ufunc: np.ufunc, method: str, inputs: tuple, params: dict[str, A
     call = f"np.{ufunc.__name__}" + (f".{method}" if method != "__call__" else "")
     given = f" with {', '.join(params)}" if params else ""
     raise TypeError(f"{call}{given} is not differentiable here: {_remedy()}")
+
+
+def is_scipys(ufunc: np.ufunc) -> bool:
+    """Whether it is one of scipy.special's, which somebody else has loaded then."""
+    return getattr(sys.modules.get("scipy.special"), ufunc.__name__, None) is ufunc
 
 
 def _into_array(ufunc: np.ufunc, method: str, inputs: tuple, params: dict[str, Any]) -> Any:

@@ -19,6 +19,7 @@ import sympy
 from sympy.logic.boolalg import Boolean
 
 from ..ops.card import Op
+from ..ops.numpy import is_scipys
 from ..tensor import PLAIN, Tensor, mode
 from .deciding import NoReading, decide, deciding, state  # noqa: F401  (deciding is to be found here too)
 
@@ -81,7 +82,7 @@ class SymbolicArray(np.ndarray):
         if any(isinstance(x, Picked) for x in inputs):
             return NotImplemented
         params = {k: v for k, v in params.items() if k not in ("dtype", "casting", "subok", "order")}
-        formula = ELEMENTWISE.get(ufunc) or SCIPY.get(ufunc.__name__ if ufunc.__name__ not in dir(np) else "")
+        formula = ELEMENTWISE.get(ufunc) or SCIPY.get(ufunc.__name__ if is_scipys(ufunc) else "")
         if method == "__call__" and formula is not None and params.get("where", True) is True:
             return _into(out, over_elements(formula, *inputs))
         if method == "reduce" and ufunc in FOLDS:

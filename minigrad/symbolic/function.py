@@ -12,7 +12,7 @@ import numpy as np
 import sympy
 
 from .. import ops
-from ..ops.card import CARDS
+from ..ops import special
 from ..tensor import Tensor, as_tensor, plain
 from .array import SymbolicArray
 
@@ -349,28 +349,6 @@ def _to_the(n: int) -> Callable:
 # ---- functions, by ops that there are -------------------------------------------------------------------------------
 
 
-def _asinh(x: Any) -> Any:
-    negative = ops.compare(np.less, x, 0)
-    a = ops.where(negative, ops.negative(x), x)
-    y = ops.log1p(a + ops.square(a) / (1 + ops.sqrt(1 + ops.square(a))))
-    return ops.where(negative, ops.negative(y), y)
-
-
-def _asin(x: Any) -> Any:
-    return 2 * ops.arctan(x / (1 + ops.sqrt((1 - x) * (1 + x))))
-
-
-def _atan2(y: Any, x: Any) -> Any:
-    left = ops.compare(np.less, x, 0)
-    right = 2 * ops.arctan(y / ops.where(left, 1, x + ops.sqrt(x * x + y * y)))
-    half_turn = np.where(ops.compare(np.less, y, 0), -np.pi, np.pi)
-    return ops.where(left, ops.arctan(y / ops.where(left, x, 1)) + half_turn, right)
-
-
-def _heaviside(x: Any, at_zero: Any) -> Any:
-    return 0 * x + np.where(ops.compare(np.greater, x, 0), 1, np.where(ops.compare(np.less, x, 0), 0, plain(at_zero)))
-
-
 def _relation(ufunc: np.ufunc) -> Callable:
     return lambda a, b: ops.compare(ufunc, a, b)
 
@@ -378,13 +356,15 @@ def _relation(ufunc: np.ufunc) -> Callable:
 ROOTS = {sympy.Rational(1, 2): ops.sqrt}
 ELEMENTWISE: dict[Any, Callable] = {
     sympy.exp: ops.exp, sympy.sin: ops.sin, sympy.cos: ops.cos, sympy.tan: ops.tan, sympy.sinh: ops.sinh,
-    sympy.cosh: ops.cosh, sympy.tanh: ops.tanh, sympy.atan: ops.arctan, sympy.asin: _asin, sympy.asinh: _asinh,
-    sympy.acosh: lambda x: ops.log(x + ops.sqrt((x - 1) * (x + 1))),
-    sympy.atanh: lambda x: (ops.log1p(x) - ops.log1p(ops.negative(x))) / 2, sympy.atan2: _atan2,
-    sympy.erf: ops.erf, sympy.erfc: CARDS.get("erfc", lambda x: 1 - ops.erf(x)), sympy.Abs: ops.abs,
-    sympy.sign: ops.sign, sympy.Heaviside: _heaviside, sympy.DiracDelta: lambda x, *order: 0 * x,
-    sympy.floor: lambda x: np.floor(plain(x)), sympy.ceiling: lambda x: np.ceil(plain(x)),
-    sympy.Mod: lambda a, b: a - b * np.floor(plain(a / b)), sympy.frac: lambda x: x - np.floor(plain(x)),
+    sympy.cosh: ops.cosh, sympy.tanh: ops.tanh, sympy.asin: ops.arcsin, sympy.acos: ops.arccos, sympy.atan: ops.arctan,
+    sympy.atan2: ops.arctan2, sympy.asinh: ops.arcsinh, sympy.acosh: ops.arccosh, sympy.atanh: ops.arctanh,
+    sympy.sinc: lambda x: ops.sinc(x / np.pi), sympy.erf: ops.erf, sympy.erfc: special.erfc,
+    sympy.erfinv: special.erfinv, sympy.erfcinv: special.erfcinv,
+    sympy.gamma: special.gamma, sympy.loggamma: special.gammaln, sympy.digamma: special.digamma,
+    sympy.polygamma: special.polygamma, sympy.beta: special.beta,
+    sympy.besselj: special.jv, sympy.besseli: special.iv, sympy.jn: special.spherical_jn, sympy.Abs: ops.abs,
+    sympy.sign: ops.sign, sympy.Heaviside: ops.heaviside, sympy.DiracDelta: lambda x, *order: 0 * x,
+    sympy.floor: ops.floor, sympy.ceiling: ops.ceil, sympy.Mod: ops.mod, sympy.frac: lambda x: x - ops.floor(x),
     sympy.Not: lambda a: np.logical_not(plain(a)),
     sympy.Eq: _relation(np.equal), sympy.Ne: _relation(np.not_equal), sympy.Lt: _relation(np.less),
     sympy.Le: _relation(np.less_equal), sympy.Gt: _relation(np.greater), sympy.Ge: _relation(np.greater_equal),
@@ -395,13 +375,11 @@ MANY: dict[Any, Callable] = {
     sympy.Xor: np.logical_xor,
 }  # fmt: skip
 REWRITTEN: dict[Any, Callable] = {
-    sympy.acos: lambda x: sympy.pi / 2 - sympy.asin(x),
     sympy.cot: lambda x: 1 / sympy.tan(x), sympy.sec: lambda x: 1 / sympy.cos(x),
     sympy.csc: lambda x: 1 / sympy.sin(x), sympy.coth: lambda x: 1 / sympy.tanh(x),
     sympy.sech: lambda x: 1 / sympy.cosh(x), sympy.csch: lambda x: 1 / sympy.sinh(x),
     sympy.acot: lambda x: sympy.atan(1 / x), sympy.asec: lambda x: sympy.acos(1 / x),
     sympy.acsc: lambda x: sympy.asin(1 / x), sympy.acoth: lambda x: sympy.atanh(1 / x),
-    sympy.sinc: lambda x: sympy.Piecewise((sympy.sin(x) / x, sympy.Ne(x, 0)), (1, True)),
 }  # fmt: skip
 COMPOSED: dict[Any, Callable[..., int]] = {
     sympy.Add: Program.add, sympy.Mul: Program.multiply, sympy.Pow: Program.power, sympy.log: Program.log,

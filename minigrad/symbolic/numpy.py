@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import sympy
 
-from ..ops.card import NUMPY, Op
+from ..ops import card
+from ..ops.card import CARDS, NUMPY, Op
 from . import array
 from .array import (
     ELEMENTWISE,
@@ -38,25 +39,14 @@ ELEMENTWISE |= {
     np.greater_equal: sympy.Ge, np.logical_and: sympy.And, np.bitwise_and: sympy.And, np.logical_or: sympy.Or,
     np.bitwise_or: sympy.Or, np.logical_not: sympy.Not, np.invert: sympy.Not, np.logical_xor: sympy.Xor,
     np.isfinite: lambda x: sympy.true, np.isnan: lambda x: sympy.false, np.isinf: lambda x: sympy.false,
-    np.positive: lambda x: x, np.conjugate: lambda x: x, np.fabs: sympy.Abs, np.float_power: lambda x, b: x**b,
-    np.cbrt: lambda x: sympy.sign(x) * sympy.cbrt(sympy.Abs(x)), np.exp2: lambda x: 2**x,
-    np.logaddexp2: lambda a, b: sympy.log(2**a + 2**b) / sympy.log(2), np.hypot: lambda a, b: sympy.sqrt(a**2 + b**2),
-    np.arcsin: sympy.asin, np.arccos: sympy.acos, np.arctan2: sympy.atan2, np.arcsinh: sympy.asinh,
-    np.arccosh: sympy.acosh, np.arctanh: sympy.atanh, np.floor: sympy.floor, np.ceil: sympy.ceiling,
-    np.heaviside: sympy.Heaviside, np.fmax: sympy.Max, np.fmin: sympy.Min, np.remainder: sympy.Mod,
-    np.floor_divide: lambda a, b: sympy.floor(a / b), np.deg2rad: lambda x: x * sympy.pi / 180,
-    np.rad2deg: lambda x: x * 180 / sympy.pi, np.trunc: lambda x: sympy.sign(x) * sympy.floor(sympy.Abs(x)),
+    np.conjugate: lambda x: x, np.float_power: lambda x, b: x**b,
 }  # fmt: skip
 FOLDS |= {
     np.add: sympy.Add, np.multiply: sympy.Mul, np.maximum: sympy.Max, np.minimum: sympy.Min, np.fmax: sympy.Max,
     np.fmin: sympy.Min, np.logical_and: sympy.And, np.logical_or: sympy.Or,
 }  # fmt: skip
-SCIPY |= {
-    "erf": sympy.erf, "erfc": sympy.erfc, "expit": lambda x: 1 / (1 + sympy.exp(-x)),
-    "logit": lambda p: sympy.log(p / (1 - p)), "log_expit": lambda x: -sympy.log(1 + sympy.exp(-x)),
-    "ndtr": lambda x: (1 + sympy.erf(x / sympy.sqrt(2))) / 2, "gammaln": sympy.loggamma, "gamma": sympy.gamma,
-    "psi": sympy.digamma, "xlogy": lambda x, y: sympy.Piecewise((0, sympy.Eq(x, 0)), (x * sympy.log(y), True)),
-    "xlog1py": lambda x, y: sympy.Piecewise((0, sympy.Eq(x, 0)), (x * sympy.log(1 + y), True)),
+SCIPY |= {name: sympy_function(op) for name, op in card.SCIPY.items() if isinstance(op, Op)} | {
+    "erfc": sympy.erfc, "log_expit": lambda x: -sympy.log(1 + sympy.exp(-x)), "iv": sympy.besseli, "jv": sympy.besselj,
 }  # fmt: skip
 
 
@@ -178,7 +168,9 @@ FUNCTIONS |= {
     np.ones_like: lambda x, dtype=None, order="K", subok=True, shape=None: _full(x, 1, shape),
     np.full_like: lambda x, value, dtype=None, order="K", subok=True, shape=None: _full(x, value, shape),
     np.empty_like: lambda x, dtype=None, order="K", subok=True, shape=None: _full(x, 0, shape),
-    np.round: _no_reading("np.round"), np.sinc: lambda x: over_elements(sympy.sinc, sympy.pi * x),
+    np.round: _no_reading("np.round"), np.nan_to_num: lambda x, *args, **params: x,
+    np.sinc: functools.partial(over_elements, sympy_function(CARDS["sinc"])),
+    np.i0: functools.partial(over_elements, sympy_function(CARDS["i0"])),
 }  # fmt: skip
 
 

@@ -19,6 +19,7 @@ import sympy
 from ..ops.card import Op
 from ..symbolic.array import exact, symbolic_array, sympy_function
 from ..tensor import Tensor
+from .cells import derived
 
 DTYPES = (np.dtype("float64"), np.dtype("float32"))
 IN = {"float64": "", "float32": " in float32"}
@@ -33,7 +34,17 @@ MAGNITUDES = (
     89.0, 100.0, 103.5, 300.0, 700.0, 708.3, 709.7, 710.5, 740.0, 745.0, 750.0, 1e4, 1e5, 1e8, 1e10, 1e16, 1e19, 1e22,
     1e30, 3e38, 1e100, 1.3e154, 1.4e154, 1e200, 1e300, 1.7e308,
 )  # fmt: skip
+
+
+def _polygamma(n: Any, x: Any) -> Any:
+    """The function, but for large negative numbers, from which mpmath counts up one by one."""
+    if x < -1000:
+        raise ValueError("out of reach")
+    return mpmath.psi(n, x)
+
+
 NAMESPACE = {
+    "polygamma_in_reach": _polygamma,
     "Heaviside": lambda x, half=0.5: half if x == 0 else int(x > 0), "DiracDelta": lambda x, k=0: 0,
     "Max": max, "Min": min,
 }  # fmt: skip
@@ -92,7 +103,8 @@ def _figure(error: float) -> str:
 
 def functions(symbols: Sequence[sympy.Symbol], expressions: Sequence[sympy.Expr]) -> Callable:
     """The expressions as one function from mpmath's numbers to a list of them."""
-    f = sympy.lambdify(symbols, list(expressions), [NAMESPACE, "mpmath"], cse=True)
+    reached = [sympy.sympify(e).replace(sympy.polygamma, sympy.Function("polygamma_in_reach")) for e in expressions]
+    f = sympy.lambdify(symbols, reached, [NAMESPACE, "mpmath"], cse=True)
     f.width = len(expressions)
     return f
 
@@ -111,14 +123,15 @@ def rough_values(f: Callable, row: Sequence[float], dtype: np.dtype) -> list:
 def true_values(f: Callable, row: Sequence[float], dtype: np.dtype) -> list:
     """f at floats, to far more digits than a float has; None where it is not a finite real number, or not known.
 
-    Two precisions must agree; where they do not, a third one decides with the second.
+    Two precisions must agree; where they do not, a third one decides with the second. They are far apart: tiny numbers
+    may be squared in denominators, and the noise of two precisions that are near each other may be the same.
     """
     least = least_exponent(dtype)
     bits = 300 - least
-    rough, fine = _evaluate(f, row, bits), _evaluate(f, row, bits + 100)
+    rough, fine = _evaluate(f, row, bits), _evaluate(f, row, 3 * bits)
     values = [_agreed(a, b, least) for a, b in zip(rough, fine, strict=True)]
     if any(v is None and b is not None for v, b in zip(values, fine, strict=True)):
-        finest = _evaluate(f, row, 3 * bits)
+        finest = _evaluate(f, row, 5 * bits)
         values = [_agreed(a, b, least) for a, b in zip(fine, finest, strict=True)]
     return values
 
@@ -223,8 +236,13 @@ def formulas(card: Op) -> tuple[Callable, list[Callable]]:
     is_condition = [d == "bool" for d in intervals(card)]
     given = [s > 0 if c else s for s, c in zip(symbols, is_condition, strict=True)]
     y = sympy_function(card)(*given, *map(exact, card.defaults.values()))
-    slopes = [functions(symbols, [y.diff(s)]) for s, c in zip(symbols, is_condition, strict=True) if not c]
+    slopes = [functions(symbols, [derivative(y, s)]) for s, c in zip(symbols, is_condition, strict=True) if not c]
     return functions(symbols, [y]), slopes
+
+
+def derivative(y: sympy.Expr, s: sympy.Symbol) -> sympy.Expr:
+    """That of the smooth pieces, where SymPy leaves the slope of a step standing."""
+    return y.diff(s).replace(lambda e: isinstance(e, sympy.Derivative | sympy.Subs), derived)
 
 
 def place(names: Sequence[str], row: Iterable[float], dtype: np.dtype) -> str:
