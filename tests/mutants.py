@@ -42,7 +42,7 @@ import pytest
 import minigrad.ops
 from minigrad import autodiff
 from minigrad.ops.card import CARDS, each
-from minigrad.ops.shape import scatter
+from minigrad.ops.picking import scatter
 from minigrad.optim import kernel
 from minigrad.optim import rules as optimizers
 
@@ -84,9 +84,9 @@ TABLE = [
      "ties = spread(np.add.reduce(chosen.astype(g.dtype), axis=axis, keepdims=keepdims), x, axis, keepdims)",
      "ties = spread(np.add.reduce(chosen.astype(y.dtype), axis=axis, keepdims=keepdims), x, axis, keepdims)"),
     ("_part", NDIM,
-     "return g[_along(axis % y.ndim, slice(start, start + xs[i].shape[axis]))]"),
+     "return g[along(axis % y.ndim, slice(start, start + xs[i].shape[axis]))]"),
     ("stack", NDIM,
-     "g[_along(axis % y.ndim, i)]"),
+     "g[along(axis % y.ndim, i)]"),
     ("scatter", SLOWER + ": np.add.at takes any key",
      "if False:  # is_basic(key)"),
     ("_matmul_by_a", SLOWER,

@@ -1,21 +1,25 @@
 """The ops: cards grouped by kind. Adding an op touches one of these files only: its name goes into `__all__` there."""
 
-from . import activations, elementwise, products, reduce, shape
+from . import activations, elementwise, joining, picking, products, reduce, shape
 from .activations import *
 from .activations import nll_loss
 from .card import CARDS, COMPOSITES, NUMPY, Op
 from .elementwise import *
 from .elementwise import identity
+from .joining import *
 from .numpy import compare, numpy_function, numpy_ufunc
+from .picking import *
+from .picking import getitem, plain_key, scatter
 from .products import *
 from .reduce import *
 from .shape import *
-from .shape import getitem, plain_key, scatter
 
 # What `mg` offers under the same names.
 __all__: list[str] = []
 __all__ += activations.__all__
 __all__ += elementwise.__all__
+__all__ += joining.__all__
+__all__ += picking.__all__
 __all__ += products.__all__
 __all__ += reduce.__all__
 __all__ += shape.__all__
