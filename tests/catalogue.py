@@ -31,6 +31,25 @@ def _nll_loss(x, target, reduction="mean"):
     return {"mean": picked.mean(), "sum": picked.sum(), "none": picked}[reduction]
 
 
+def _linspace(start, stop, num, endpoint, axis):
+    steps = max(num - endpoint, 1)
+    return torch.stack([torch.lerp(start, stop, i / steps) for i in range(num)], axis)
+
+
+def _overlap(x, axis):
+    """F.fold, which adds up overlapping windows, on rows (as pictures of height 1)."""
+    rows = x.moveaxis(axis, -2)
+    n, window = rows.shape[-2:]
+    added = F.fold(rows.reshape(-1, n, window).mT, (1, n + window - 1), (1, window))
+    return added.reshape(*rows.shape[:-2], -1).moveaxis(-1, axis)
+
+
+def _setitem(x, value, key):
+    y = x.clone()
+    y[key] = value
+    return y
+
+
 # torch's counterpart of an op that has a card, taking our parameters, where torch has it under another name or with
 # other arguments. (torch.max would not do for max: along an axis it gives a tie's whole gradient to one element, where
 # torch.amax shares it.)
@@ -45,6 +64,7 @@ OTHERWISE = {
     "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
     "getitem": lambda x, key: x[key],
     "identity": torch.clone,
+    "linspace": lambda start, stop, num=50, endpoint=True, axis=0: _linspace(start, stop, num, endpoint, axis),
     "log_softmax": lambda x, axis=-1: torch.log_softmax(x, axis),
     "logsumexp": lambda x, axis=None, keepdims=False: torch.logsumexp(x, _all(x, axis), keepdims),
     "max": lambda x, axis=None, keepdims=False: torch.amax(x, _all(x, axis), keepdims),
@@ -53,17 +73,21 @@ OTHERWISE = {
     "nll_loss": lambda log_p, target, reduction="mean": F.nll_loss(log_p, target, reduction=reduction),
     "power": torch.pow,
     "prod": _prod,
+    "overlap": lambda x, axis=0: _overlap(x, axis),
     "reshape": lambda x, shape: x.reshape(shape),
+    "roll": lambda x, shift, axis=None: torch.roll(x, shift, axis),
     "root": lambda x, n=2: torch.pow(x, 1 / n),
     "scatter": lambda x, key, shape: torch.zeros(shape, dtype=x.dtype).index_put(
         (torch.as_tensor(key),), x, accumulate=True
     ),
+    "setitem": lambda x, value, key: _setitem(x, value, key),
     "softmax": lambda x, axis=-1: torch.softmax(x, axis),
     "squeeze": lambda x, axis=None: x.squeeze() if axis is None else x.squeeze(axis),
     "stack": lambda *xs, axis=0: torch.stack(xs, axis),
     "sum": lambda x, axis=None, keepdims=False: torch.sum(x, _all(x, axis), keepdims),
     "transpose": lambda x, axes=None: x.permute(axes or tuple(range(x.ndim))[::-1]),
     "vdot": lambda a, b: (a * b).sum(),
+    "windows": lambda x, window=1, axis=0: x.unfold(axis, window, 1),
 }
 
 

@@ -88,7 +88,7 @@ TABLE = [
     ("stack", NDIM,
      "g[along(axis % y.ndim, i)]"),
     ("scatter", SLOWER + ": np.add.at takes any key",
-     "if False:  # is_basic(key)"),
+     "if False:  # picks_once(key)"),
     ("_matmul_by_a", SLOWER,
      "if False:  # a.ndim == b.ndim == 2", "if a.ndim == b.ndim == 0:", "if a.ndim == b.ndim == -2:"),
     ("_matmul_by_a", "with a matrix, np.dot multiplies a vector or a stack as np.matmul does",

@@ -10,7 +10,7 @@ from ..tensor import Tensor, as_tensor
 from .card import composite, elementwise, op
 from .elementwise import square
 from .joining import concatenate
-from .picking import flip
+from .moving import flip
 from .shape import broadcast_to, moveaxis, reshape
 
 __all__ = [

@@ -7,17 +7,39 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
-from ..tensor import Tensor
-from .card import composite, op
+from ..tensor import Tensor, as_tensor
+from .card import NUMPY, composite, op
+from .elementwise import astype, astype_
 
 __all__ = [
-    "broadcast_to", "expand_dims", "moveaxis", "ravel", "reshape", "squeeze", "swapaxes", "transpose",
+    "broadcast_to", "copy", "expand_dims", "matrix_transpose", "moveaxis", "ravel", "reshape", "rollaxis", "squeeze",
+    "swapaxes", "transpose",
 ]  # fmt: skip
+
+REMEDIES = {"out": "assign the result to a name", "dtype": "call .astype(dtype) on the result"}
+
+
+def unsupported(function: str, **given: Any) -> None:
+    """Refuse, in a sentence, arguments that NumPy's function has and ours has not, unless they are None."""
+    for name, value in given.items():
+        if value is not None:
+            raise TypeError(f"{function}: {name}= is not supported: {REMEDIES.get(name, 'leave it out')}")
 
 
 def along(axis, index):
     """The key that applies `index` to one axis and takes the others whole."""
     return (slice(None),) * axis + (index,)
+
+
+def fitting(function: str, values: Any, x: Tensor) -> Tensor:
+    """Values in the dtype of the array x that they are put into. Raises TypeError where that cannot hold them."""
+    values = as_tensor(values)
+    if values.dtype == x.dtype or values.dtype.hasobject or x.dtype.hasobject:
+        return values
+    if not np.can_cast(values.dtype, x.dtype, "same_kind"):
+        remedy = f"make it one of {values.dtype} first, by .astype"
+        raise TypeError(f"{function}: an array of {x.dtype} cannot hold values of {values.dtype}: {remedy}")
+    return astype(values, x.dtype)
 
 
 def inverse(axes):
@@ -129,3 +151,56 @@ def moveaxis(a: Any, source: Any, destination: Any) -> Tensor:
     for to, axis in sorted(zip(destination, source, strict=True)):
         axes.insert(to, axis)
     return transpose(a, tuple(axes))
+
+
+@composite(np.rollaxis, cases=[([(2, 1, 3)], {"axis": 2}), ([(2, 1, 3)], {"axis": 0, "start": -1})])
+def rollaxis(a: Any, axis: int, start: int = 0) -> Tensor:
+    """The array with one axis moved to before the axis `start`.
+
+    >>> import minigrad as mg
+    >>> mg.rollaxis(mg.ones((2, 3, 4)), 2).shape
+    (4, 2, 3)
+    """
+    n = np.ndim(a)
+    axis = normalize_axis_index(axis, n, "rollaxis")
+    place = start + n if start < 0 else start
+    if not 0 <= place <= n:
+        raise ValueError(f"rollaxis: start={start} is none of the places {-n} to {n} of an array with {n} axes")
+    return moveaxis(a, axis, place - (axis < place))
+
+
+@composite(np.matrix_transpose, cases=[([(2, 1, 3)], {})])
+def matrix_transpose(x: Any, /) -> Tensor:
+    """The matrices in the last two axes transposed. Raises ValueError for fewer axes.
+
+    >>> import minigrad as mg
+    >>> mg.matrix_transpose(mg.ones((2, 3, 4))).shape
+    (2, 4, 3)
+    """
+    if np.ndim(x) < 2:
+        raise ValueError(f"matrix_transpose: an array of shape {np.shape(x)} holds no matrices, which have two axes")
+    return swapaxes(x, -1, -2)
+
+
+NUMPY[np.linalg.matrix_transpose] = matrix_transpose
+
+
+@composite(np.copy, cases=[([(2, 3)], {})])
+def copy(a: Any, order: str = "K", subok: bool = False) -> Tensor:
+    """The same values in an array of their own; `order` and `subok` are NumPy's, and make no difference.
+
+    >>> import minigrad as mg
+    >>> mg.copy([1.0, 2.0])
+    tensor([1., 2.])
+    """
+    a = as_tensor(a)
+    return astype_(a, dtype=a.dtype)
+
+
+def _numpys_astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Tensor:
+    unsupported("astype", device=device)
+    return astype(x, dtype)
+
+
+if hasattr(np, "astype"):  # since NumPy 2.1
+    NUMPY[np.astype] = _numpys_astype
