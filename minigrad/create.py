@@ -50,7 +50,8 @@ def full(shape: Any, fill_value: Any, *, dtype: Any = None, requires_grad: bool 
     """
     if isinstance(fill_value, Tensor):
         filled = ops.broadcast_to(fill_value, tuple(shape) if np.ndim(shape) else (shape,))
-        return filled if dtype is None else filled.astype(dtype)
+        filled = filled if dtype is None else filled.astype(dtype)
+        return filled.requires_grad_() if requires_grad and filled.is_leaf else filled
     if dtype is None and isinstance(fill_value, float):
         dtype = default_dtype()
     return _leaf(np.full(shape, fill_value, dtype), requires_grad)

@@ -58,6 +58,7 @@ OTHERWISE = {
     "broadcast_to": lambda x, shape: torch.broadcast_to(x, shape),
     "clip": lambda *xs: torch.clamp(*torch.broadcast_tensors(*xs)),  # clamp can't broadcast x
     "concatenate": lambda *xs, axis=0: torch.cat(xs, axis),
+    "cross": torch.linalg.cross,
     "cumsum": lambda x, axis=None: x.reshape(-1).cumsum(0) if axis is None else x.cumsum(axis),
     "einsum": lambda *xs, subscripts: torch.einsum(subscripts, *xs),
     "expand_dims": lambda x, axis=0: x.unsqueeze(axis),
@@ -184,6 +185,33 @@ def gradients(y, g, xs, create_graph=False):
 
 def torch_gradients(y, g, xs, create_graph=False):
     return torch.autograd.grad(y, xs, g, create_graph=create_graph, retain_graph=True, allow_unused=True)
+
+
+def assert_moves(ours, numpy, shapes, rng, layout="contiguous"):
+    """Assert that a function moves the elements of arrays (beside zeros) as NumPy's does, and its gradients move back.
+
+    Each gradient has to bring the elements of g back to where they came from. Where that is, NumPy itself tells when it
+    moves arrays of positions. `shapes` is that of one array, or a list of several.
+    """
+    shapes = shapes if isinstance(shapes, list) else [shapes]
+    arrays = [rng.standard_normal(s) for s in shapes]
+    ends = np.cumsum([0] + [x.size for x in arrays])
+    spans = list(zip(ends + 1, ends[1:] + 1, strict=False))  # position 0 is that of zeros from elsewhere
+    moved = numpy(*[np.arange(*span).reshape(s) for span, s in zip(spans, shapes, strict=True)])
+    ts = [leaf(x, layout) for x in arrays]
+    y = ours(*ts)
+    np.testing.assert_array_equal(y.data, numpy(*arrays))
+    g = leaf(rng.standard_normal(y.shape))
+    received = np.bincount(np.ravel(moved), g.data.ravel(), minlength=ends[-1] + 1)
+    first = gradients(y, g, ts, create_graph=True)
+    for i, (span, s, by) in enumerate(zip(spans, shapes, first, strict=True)):
+        close(by, received[slice(*span)].reshape(s), f"gradient by input {i}")
+    vs = [rng.standard_normal(s) for s in shapes]
+    total = sum((by * v).sum() for by, v in zip(first, vs, strict=True))
+    (second,) = gradients(total, None, [g])  # the gradient is linear in g, and its transpose is the op
+    close(second, numpy(*vs), "gradient of the gradient")
+    for by, without_graph in zip(first, gradients(y, g.data, ts), strict=True):
+        np.testing.assert_array_equal(without_graph.data, by.data)
 
 
 def agree(ours, theirs, arrays, rng, layout="contiguous", second=True):

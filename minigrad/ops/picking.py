@@ -47,7 +47,7 @@ def leading(key, shape):
     vjp=lambda g, y, x, key, shape: getitem(g, key))
 def scatter(x, key=(), shape=()):
     """Zeros to which x is added at `key`: the transpose of indexing."""
-    y = np.zeros_like(x, shape=shape)
+    y = np.zeros_like(x, order="C", shape=shape)
     if picks_once(key):
         y[key] = x
     elif y.dtype.hasobject:

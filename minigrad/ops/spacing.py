@@ -9,7 +9,8 @@ import numpy as np
 from ..tensor import Tensor, as_tensor, default_dtype, plain
 from .card import composite, op
 from .elementwise import abs, astype, log10, power, sign
-from .shape import along, unsupported
+from .joining import broadcast_arrays
+from .shape import along, expand_dims, unsupported
 from .writing import setitem
 
 __all__ = [
@@ -95,10 +96,14 @@ def geomspace(
     >>> mg.geomspace(1.0, 100.0, 3)
     tensor([  1.,  10., 100.])
     """
-    start, stop, given = as_tensor(start), as_tensor(stop), (start, stop)
-    if not start.dtype.hasobject and not stop.dtype.hasobject and not np.all(np.sign(start) * np.sign(stop) == 1):
-        raise ValueError("geomspace: neither end may be 0, and both must have one sign")
-    y = sign(start) * logspace(log10(abs(start)), log10(abs(stop)), num, endpoint, axis=axis)
+    given, plains = (start, stop), (plain(start), plain(stop))
+    start, stop = as_tensor(start), as_tensor(stop)
+    if not start.dtype.hasobject and not stop.dtype.hasobject:
+        if not np.all(np.sign(start) * np.sign(stop) == 1):
+            raise ValueError("geomspace: neither end may be 0, and both must have one sign")
+        start, stop = (astype(x, np.result_type(*plains, 1.0)) for x in (start, stop))
+    start, stop = broadcast_arrays(start, stop)
+    y = expand_dims(sign(start), axis) * logspace(log10(abs(start)), log10(abs(stop)), num, endpoint, axis=axis)
     first = along(axis % y.ndim, 0)
     if num > 0:  # the ends themselves, which rounding may have missed
         y = setitem(y, first, start)

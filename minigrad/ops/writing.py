@@ -10,6 +10,7 @@ from numpy.lib.array_utils import normalize_axis_index
 
 from ..tensor import Tensor, as_tensor, describe, plain
 from .card import NUMPY, composite, op
+from .elementwise import where
 from .joining import concatenate
 from .picking import getitem, in_range, leading, one_each, picks_once, plain_key, scatter
 from .shape import along, broadcast_to, fitting, moveaxis, ravel, reshape
@@ -65,10 +66,22 @@ def setitem(x: Any, key: Any, value: Any) -> Tensor:
     """
     x, key = as_tensor(x), plain_key(key)
     value = fitting("setitem", value, x)
+    if isinstance(key, np.ndarray) and key.dtype.hasobject:
+        from ..symbolic.array import is_mask
+
+        if is_mask(key):
+            return _where_symbols_say(x, key, value)
     if not picks_once(key):  # NumPy writes in the order of memory
         key = tuple(map(_in_order, key)) if type(key) is tuple else _in_order(key)
         value = value if value._data.flags.c_contiguous else reshape(ravel(value), value.shape)
     return setitem_(x, value, key=key)
+
+
+def _where_symbols_say(x, mask, value):
+    """`setitem` with a mask of relations."""
+    if value.ndim:
+        raise TypeError("setitem: how many elements symbols pick is unknown, so the value must be one number")
+    return where(mask.reshape(mask.shape + (1,) * (x.ndim - mask.ndim)), value, x)
 
 
 def _in_order(k):
@@ -103,11 +116,13 @@ def index_add(x: Any, axis: int, index: Any, source: Any, alpha: Any = 1) -> Ten
     """
     x, source = as_tensor(x), as_tensor(source)
     axis = normalize_axis_index(axis, x.ndim, "index_add")
-    index = np.atleast_1d(in_range("index_add", index, x.shape[axis], "raise"))
+    index = np.asarray(in_range("index_add", index, x.shape[axis], "raise"))
+    if index.ndim != 1:
+        raise ValueError(f"index_add: index must be a row of integers, not of shape {index.shape}")
     right = (*x.shape[:axis], index.size, *x.shape[axis + 1 :])
-    if index.ndim != 1 or source.shape != right:
-        shapes = f"index {index.shape} and x {x.shape} along axis {axis} need a source of shape {right}"
-        raise ValueError(f"index_add: {shapes}, not {source.shape}" if index.ndim == 1 else f"index_add: {shapes}")
+    if source.shape != right:
+        shapes = f"{index.size} indices along axis {axis} of x {x.shape} need a source of shape {right}"
+        raise ValueError(f"index_add: {shapes}, not {source.shape}")
     return x + scatter(source * alpha, along(axis, index), x.shape)
 
 
@@ -150,7 +165,7 @@ def _places(function, obj, n):
     if places.ndim > 1:
         raise ValueError(f"{function}: the indices must be one integer or a row of them, not of shape {places.shape}")
     if np.any((places < -n) | (places > n)):
-        raise IndexError(f"{function}: {places.tolist()} is out of bounds for an axis of length {n}")
+        raise IndexError(f"{function}: {np.asarray(obj).tolist()} is out of bounds for an axis of length {n}")
     return np.where(places < 0, places + n, places)
 
 
