@@ -58,7 +58,7 @@ OTHERWISE = {
     "broadcast_to": lambda x, shape: torch.broadcast_to(x, shape),
     "clip": lambda *xs: torch.clamp(*torch.broadcast_tensors(*xs)),  # clamp can't broadcast x
     "concatenate": lambda *xs, axis=0: torch.cat(xs, axis),
-    "cross": torch.linalg.cross,
+    "cross": lambda a, b: torch.linalg.cross(*torch.broadcast_tensors(a, b)),
     "cumsum": lambda x, axis=None: x.reshape(-1).cumsum(0) if axis is None else x.cumsum(axis),
     "einsum": lambda *xs, subscripts: torch.einsum(subscripts, *xs),
     "expand_dims": lambda x, axis=0: x.unsqueeze(axis),

@@ -482,7 +482,7 @@ def keys(shape):
 
 @st.composite
 def mixed_keys(draw, shape):
-    """Integers, slices, integer arrays, a mask and new axes beside each other, and perhaps an ellipsis."""
+    """Integers, slices, integer arrays, a mask and new axes beside each other, and perhaps an ellipsis for some."""
     parts, picked = [], draw(hnp.array_shapes(min_dims=1, max_dims=1, min_side=0, max_side=4))
     mask = draw(arrays_of(bool, shape[:1])) if draw(st.booleans()) else None
     if mask is not None:
@@ -497,10 +497,12 @@ def mixed_keys(draw, shape):
             column = part == "column" and mask is None
             indices = draw(hnp.arrays(int, (2, 1) if column else picked, elements=one(n), fill=st.nothing()))
             parts.append(indices)
-        if draw(st.integers(0, 5)) == 0:
-            parts.append(None)
-    end = draw(st.integers(0, len(parts)))
-    return tuple(parts[:end]) + ((...,) if draw(st.booleans()) else ()) if end < len(parts) else tuple(parts)
+    start, end = sorted([draw(st.integers(0, len(parts))), draw(st.integers(0, len(parts)))])
+    if draw(st.booleans()):
+        parts[start:end] = [...]
+    if draw(st.booleans()):
+        parts.insert(draw(st.integers(0, len(parts))), None)
+    return tuple(parts[: draw(st.integers(1, len(parts)))])
 
 
 @settings(max_examples=200)
@@ -541,6 +543,21 @@ KEYS = [
 @pytest.mark.parametrize("key", KEYS, ids=str)
 def test_indexing_as_people_write_it(key):
     assert_moves(lambda x: x[key], lambda x: x[key], (3, 4), np.random.default_rng(0))
+
+
+MASK = [[True, False, True], [False, True, True]]
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *[(MASK, [3, 0, 0, 1]), (MASK, 1), (..., [1, 1]), ([1, 1], ..., [2, 2]), (1, ..., [2, 0, 2])],
+        *[(None, [0, 0], None, slice(1)), (slice(None), [0, 0], slice(1, 3)), ([[0], [0]], slice(None), [1, 1])],
+    ],
+    ids=str,
+)
+def test_indexing_of_more_axes(key):
+    assert_moves(lambda x: x[key], lambda x: x[key], (2, 3, 4), np.random.default_rng(0))
 
 
 def test_indexing_by_tensors():

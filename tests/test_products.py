@@ -119,8 +119,8 @@ def test_inner(data, shapes, n, rng):
 
 def test_inner_of_numbers():
     rng = np.random.default_rng(0)
-    for shapes in (((), (2, 3)), ((2,), ()), ((), ())):
-        agree(np.inner, torch.inner, [rng.standard_normal(s) for s in shapes], rng)
+    for a, b in (((), (2, 3)), ((2,), ()), ((), ())):
+        agree(np.inner, torch.inner, [rng.standard_normal(a), rng.standard_normal(b)], rng)
 
 
 @pytest.mark.parametrize("args", [(), (1,), (-1, 2, 0), (0, -1, -2), (5,)], ids=str)

@@ -34,7 +34,7 @@ def fitting(draw, shape):
     """A shape that broadcasts to this one; also one with more axes, which NumPy allows where it assigns."""
     kept = tuple(draw(st.sampled_from([1, n])) for n in shape)
     fewer = kept[draw(st.integers(0, len(kept))) :]
-    return fewer if fewer != kept else (1,) * draw(st.sampled_from([0, 0, 2])) + kept
+    return fewer if fewer != kept else (1,) * draw(st.sampled_from([0, 0, 1, 2])) + kept
 
 
 @settings(max_examples=200)

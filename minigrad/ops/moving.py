@@ -77,7 +77,7 @@ def rot90(m: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Tensor:
 
 @op(numpy=np.roll, cases=[([(2, 3)], {"shift": 2}), ([(2, 3)], {"shift": -1, "axis": 1}),
                           ([(2, 3)], {"shift": (1, 2), "axis": (0, 1)})],
-    vjp=lambda g, y, x, shift, axis: roll(g, np.negative(shift).tolist(), axis))
+    vjp=lambda g, y, x, shift, axis: roll(g, np.negative(shift), axis))
 def roll(a, shift=0, axis=None):
     """The elements moved on by `shift` places along an axis, those at the end to the beginning (flattened, for None).
 

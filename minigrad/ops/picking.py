@@ -27,7 +27,7 @@ __all__ = [
 def picks_once(key):
     """Whether a key picks each element at most once, as slices, integers, None and boolean masks do."""
     parts = key if type(key) is tuple else (key,)
-    return all(isinstance(k, slice | int | np.integer | type(None) | type(...)) or is_mask(k) for k in parts)
+    return all(isinstance(k, slice | int | np.integer | None | type(...)) or is_mask(k) for k in parts)
 
 
 def is_mask(k):
@@ -50,15 +50,11 @@ def scatter(x, key=(), shape=()):
     y = np.zeros_like(x, order="C", shape=shape)
     if picks_once(key):
         y[key] = x
-    elif y.dtype.hasobject:
-        np.add.at(y, key, x)
-    else:  # the same, but many times quicker, since the places are one row of integers
+    else:  # np.add.at(y, key, x), but many times quicker, since the places are one row of integers
         rows = leading(key, shape)
         block = math.prod(shape[len(rows) :])
-        picked = np.arange(math.prod(rows)).reshape(rows)[key]
-        places = picked.reshape(-1, 1) * block + np.arange(block)
-        values = np.broadcast_to(x, picked.shape + shape[len(rows) :])
-        np.add.at(y.reshape(-1), places.reshape(-1), values.reshape(-1))
+        places = np.arange(math.prod(rows)).reshape(rows)[key][..., None] * block + np.arange(block)
+        np.add.at(y.ravel(), places.ravel(), x.ravel())
     return y
 
 

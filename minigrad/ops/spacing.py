@@ -22,7 +22,7 @@ def _steps(g, num, endpoint, axis):
     """How many steps lead from start to stop, and along `axis` how many lead to each number."""
     axis %= g.ndim
     shape = tuple(num if i == axis else 1 for i in range(g.ndim))
-    return max(num - bool(endpoint), 1), np.arange(num, dtype=g.dtype).reshape(shape)
+    return max(num - endpoint, 1), np.arange(num, dtype=g.dtype).reshape(shape)
 
 
 def _by_start(g, y, start, stop, num, endpoint, axis):
@@ -36,7 +36,7 @@ def _by_stop(g, y, start, stop, num, endpoint, axis):
 
 
 def _formula(start, stop, num, endpoint, axis):
-    step = (stop - start) / max(num - bool(endpoint), 1)
+    step = (stop - start) / max(num - endpoint, 1)
     return np.stack([start + i * step for i in range(num)], axis)
 
 
@@ -66,7 +66,7 @@ def linspace(
     unsupported("linspace", retstep=retstep or None, device=device)
     if dtype is not None and np.dtype(dtype).kind in "iu":  # rounded down, so without a gradient
         return Tensor(np.linspace(plain(start), plain(stop), num, endpoint, dtype=dtype, axis=axis))
-    y = _in_dtype(linspace_(start, stop, num=num, endpoint=endpoint, axis=axis), dtype, start, stop)
+    y = _in_dtype(linspace_(start, stop, num=num, endpoint=bool(endpoint), axis=axis), dtype, start, stop)
     return y.requires_grad_() if requires_grad else y
 
 

@@ -29,8 +29,8 @@ def _written(g, y, x, value, key):
         last[key] = order
         remains = last[key] == order
         picked = np.where(remains.reshape(remains.shape + (1,) * (picked.ndim - remains.ndim)), picked, 0)
-    extra = np.ndim(value) - picked.ndim  # axes of length one before the others, which NumPy drops
-    return picked if extra <= 0 else picked.reshape((1,) * extra + picked.shape)
+    dropped = np.ndim(value) - picked.ndim  # axes of length one before the others, which NumPy leaves out
+    return picked.reshape((1,) * dropped + picked.shape)
 
 
 @op(arity=2, cases=[([(2, 3), (2,)], {"key": (slice(None), 1)}), ([(3,), (2,)], {"key": np.array([2, 0])}),
