@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from .tensor import Tensor, check_differentiable, default_dtype
+from . import ops
+from .tensor import Tensor, check_differentiable, default_dtype, plain
 
 
 def _leaf(array: np.ndarray, requires_grad: bool) -> Tensor:
@@ -39,10 +40,18 @@ def ones(shape: Any, *, dtype: Any = None, requires_grad: bool = False) -> Tenso
 def full(shape: Any, fill_value: Any, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of one value: floats in the default dtype, others in their own.
 
+    `fill_value` may be an array that broadcasts to the shape, and a tensor, which gets its gradient.
+
     >>> import minigrad as mg
     >>> mg.full(2, 0.5)
     tensor([0.5, 0.5])
+    >>> mg.grad(lambda value: mg.full(3, value).sum())(2.0)
+    tensor(3.)
     """
+    if isinstance(fill_value, Tensor):
+        filled = ops.broadcast_to(fill_value, tuple(shape) if np.ndim(shape) else (shape,))
+        filled = filled if dtype is None else filled.astype(dtype)
+        return filled.requires_grad_() if requires_grad and filled.is_leaf else filled
     if dtype is None and isinstance(fill_value, float):
         dtype = default_dtype()
     return _leaf(np.full(shape, fill_value, dtype), requires_grad)
@@ -58,6 +67,17 @@ def ones_like(x: Any, *, dtype: Any = None, requires_grad: bool = False) -> Tens
     return _leaf(np.ones_like(x._data if isinstance(x, Tensor) else x, dtype), requires_grad)
 
 
+def full_like(x: Any, fill_value: Any, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of one value in the shape and dtype of x; a tensor as `fill_value` gets its gradient.
+
+    >>> import minigrad as mg
+    >>> mg.full_like(mg.zeros(2), 3)
+    tensor([3., 3.])
+    """
+    x = plain(x)
+    return full(np.shape(x), fill_value, dtype=dtype or np.asarray(x).dtype, requires_grad=requires_grad)
+
+
 def arange(start: Any, stop: Any = None, step: Any = 1, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """The numbers from start (0 if one argument is given) up to, without, stop; integers stay integers.
 
@@ -70,16 +90,6 @@ def arange(start: Any, stop: Any = None, step: Any = 1, *, dtype: Any = None, re
         dtype = default_dtype()
     bounds: Any = start, stop, step
     return _leaf(np.arange(*bounds, dtype=dtype), requires_grad)
-
-
-def linspace(start: float, stop: float, num: int = 50, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
-    """`num` numbers at equal distances from start to stop, both included.
-
-    >>> import minigrad as mg
-    >>> mg.linspace(0, 1, 3)
-    tensor([0. , 0.5, 1. ])
-    """
-    return _leaf(np.linspace(start, stop, num, dtype=dtype or default_dtype()), requires_grad)
 
 
 def eye(n: int, m: int | None = None, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:

@@ -334,6 +334,8 @@ class Tensor:
 
     @property
     def T(self): return ops.transpose(self)
+    @property
+    def mT(self): return ops.matrix_transpose(self)
     def sum(self, axis=None, keepdims=False): return ops.sum(self, axis=axis, keepdims=keepdims)
     def mean(self, axis=None, keepdims=False): return ops.mean(self, axis=axis, keepdims=keepdims)
     def prod(self, axis=None, keepdims=False): return ops.prod(self, axis=axis, keepdims=keepdims)
@@ -344,6 +346,9 @@ class Tensor:
     def cumsum(self, axis=None): return ops.cumsum(self, axis=axis)
     def argmax(self, axis=None): return self._data.argmax(axis)
     def argmin(self, axis=None): return self._data.argmin(axis)
+    def argsort(self, axis=-1): return np.argsort(self._data, axis)
+    def any(self, axis=None, keepdims=False): return np.any(self._data, axis, keepdims=keepdims)
+    def all(self, axis=None, keepdims=False): return np.all(self._data, axis, keepdims=keepdims)
     def clip(self, min=None, max=None): return ops.clip(self, min, max)
     def round(self, decimals=0): return ops.round(self, decimals)
     def dot(self, other): return ops.dot(self, other)
@@ -354,6 +359,10 @@ class Tensor:
     def transpose(self, *axes): return ops.transpose(self, (axes[0] if len(axes) == 1 else axes) or None)
     def swapaxes(self, axis1, axis2): return ops.swapaxes(self, axis1, axis2)
     def repeat(self, repeats, axis=None): return ops.repeat(self, repeats, axis)
+    def take(self, indices, axis=None, mode="raise"): return ops.take(self, indices, axis, mode=mode)
+    def compress(self, condition, axis=None): return ops.compress(condition, self, axis)
+    def diagonal(self, offset=0, axis1=0, axis2=1): return ops.diagonal(self, offset, axis1, axis2)
+    def trace(self, offset=0, axis1=0, axis2=1): return ops.trace(self, offset, axis1, axis2)
     def astype(self, dtype): return ops.astype(self, dtype)
 
     # ---- in place --------------------------------------------------------------------------------------------
@@ -372,7 +381,8 @@ class Tensor:
         if isinstance(value, Tensor) and value.requires_grad and mode.now == RECORD:
             raise RuntimeError(
                 f"{describe(value)} would leave the graph by being written into another tensor, and its gradient with "
-                "it: collect the parts in a list and join them with mg.stack or mg.concatenate"
+                "it: mg.setitem(tensor, key, value) is a copy with the value in it; or collect the parts in a list and "
+                "join them with mg.stack or mg.concatenate"
             )
         self.data[ops.plain_key(key)] = value._data if isinstance(value, Tensor) else value
         self._touch()
@@ -381,7 +391,8 @@ class Tensor:
         if self.requires_grad and mode.now == RECORD:
             raise RuntimeError(
                 f"{describe(self)} requires grad, and a graph does not see writing into it: build a new tensor "
-                "(mg.where, mg.concatenate), or write inside `with mg.no_grad():` where no gradient is meant to flow"
+                "(mg.setitem, mg.where, mg.concatenate), or write inside `with mg.no_grad():` where no gradient is "
+                "meant to flow"
             )
 
     # ---- Python's protocols ----------------------------------------------------------------------------------

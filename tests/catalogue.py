@@ -62,6 +62,23 @@ def _polygamma(x, n=0):
     start = z.log() - 1 / (2 * z) if n == 0 else sign * (factorial(n - 1) / z**n + factorial(n) / (2 * z ** (n + 1)))
     steps = sum(b * factorial(2 * j + n - 1) / factorial(2 * j) / z ** (2 * j + n) for j, b in enumerate(BERNOULLI, 1))
     return start + sign * (steps + sum(factorial(n) / (x + k) ** (n + 1) for k in range(12)))
+def _linspace(start, stop, num, endpoint, axis):
+    steps = max(num - endpoint, 1)
+    return torch.stack([torch.lerp(start, stop, i / steps) for i in range(num)], axis)
+
+
+def _overlap(x, axis):
+    """F.fold, which adds up overlapping windows, on rows (as pictures of height 1)."""
+    rows = x.moveaxis(axis, -2)
+    n, window = rows.shape[-2:]
+    added = F.fold(rows.reshape(-1, n, window).mT, (1, n + window - 1), (1, window))
+    return added.reshape(*rows.shape[:-2], -1).moveaxis(-1, axis)
+
+
+def _setitem(x, value, key):
+    y = x.clone()
+    y[key] = value
+    return y
 
 
 # torch's counterpart of an op that has a card, taking our parameters, where torch has it under another name or with
@@ -75,6 +92,7 @@ OTHERWISE = {
     "cbrt": lambda x: x.sign() * x.abs() ** (1 / 3),  # torch has none
     "clip": lambda *xs: torch.clamp(*torch.broadcast_tensors(*xs)),  # clamp can't broadcast x
     "concatenate": lambda *xs, axis=0: torch.cat(xs, axis),
+    "cross": lambda a, b: torch.linalg.cross(*torch.broadcast_tensors(a, b)),
     "cumsum": lambda x, axis=None: x.reshape(-1).cumsum(0) if axis is None else x.cumsum(axis),
     "digamma": _polygamma,
     "einsum": lambda *xs, subscripts: torch.einsum(subscripts, *xs),
@@ -93,6 +111,7 @@ OTHERWISE = {
     "j0": lambda x: _bessel(-1, lambda x, v: 1, 1)(x, v=0),  # torch's has no gradient
     "j1": lambda x: _bessel(-1, lambda x, v: x / 2, 1)(x, v=1),
     "jv": _bessel(-1, lambda x, v: (x / 2) ** v, 1),
+    "linspace": lambda start, stop, num=50, endpoint=True, axis=0: _linspace(start, stop, num, endpoint, axis),
     "log_softmax": lambda x, axis=-1: torch.log_softmax(x, axis),
     "logsumexp": lambda x, axis=None, keepdims=False: torch.logsumexp(x, _all(x, axis), keepdims),
     "logaddexp2": lambda a, b: torch.logaddexp(a * np.log(2), b * np.log(2)) / np.log(2),
@@ -104,12 +123,15 @@ OTHERWISE = {
     "polygamma": lambda x, n=2: _polygamma(x, n),
     "power": torch.pow,
     "prod": _prod,
+    "overlap": lambda x, axis=0: _overlap(x, axis),
     "reshape": lambda x, shape: x.reshape(shape),
     "rint": torch.round,
+    "roll": lambda x, shift, axis=None: torch.roll(x, shift, axis),
     "root": lambda x, n=2: torch.pow(x, 1 / n),
     "scatter": lambda x, key, shape: torch.zeros(shape, dtype=x.dtype).index_put(
         (torch.as_tensor(key),), x, accumulate=True
     ),
+    "setitem": lambda x, value, key: _setitem(x, value, key),
     "softmax": lambda x, axis=-1: torch.softmax(x, axis),
     "spherical_jn": _bessel(-1, lambda x, n: ROOT_PI / 2 * (x / 2) ** n, 1.5),
     "squeeze": lambda x, axis=None: x.squeeze() if axis is None else x.squeeze(axis),
@@ -117,6 +139,7 @@ OTHERWISE = {
     "sum": lambda x, axis=None, keepdims=False: torch.sum(x, _all(x, axis), keepdims),
     "transpose": lambda x, axes=None: x.permute(axes or tuple(range(x.ndim))[::-1]),
     "vdot": lambda a, b: (a * b).sum(),
+    "windows": lambda x, window=1, axis=0: x.unfold(axis, window, 1),
 }
 
 
@@ -217,6 +240,33 @@ def gradients(y, g, xs, create_graph=False):
 
 def torch_gradients(y, g, xs, create_graph=False):
     return torch.autograd.grad(y, xs, g, create_graph=create_graph, retain_graph=True, allow_unused=True)
+
+
+def assert_moves(ours, numpy, shapes, rng, layout="contiguous"):
+    """Assert that a function moves the elements of arrays (beside zeros) as NumPy's does, and its gradients move back.
+
+    Each gradient has to bring the elements of g back to where they came from. Where that is, NumPy itself tells when it
+    moves arrays of positions. `shapes` is that of one array, or a list of several.
+    """
+    shapes = shapes if isinstance(shapes, list) else [shapes]
+    arrays = [rng.standard_normal(s) for s in shapes]
+    ends = np.cumsum([0] + [x.size for x in arrays])
+    spans = list(zip(ends + 1, ends[1:] + 1, strict=False))  # position 0 is that of zeros from elsewhere
+    moved = numpy(*[np.arange(*span).reshape(s) for span, s in zip(spans, shapes, strict=True)])
+    ts = [leaf(x, layout) for x in arrays]
+    y = ours(*ts)
+    np.testing.assert_array_equal(y.data, numpy(*arrays))
+    g = leaf(rng.standard_normal(y.shape))
+    received = np.bincount(np.ravel(moved), g.data.ravel(), minlength=ends[-1] + 1)
+    first = gradients(y, g, ts, create_graph=True)
+    for i, (span, s, by) in enumerate(zip(spans, shapes, first, strict=True)):
+        close(by, received[slice(*span)].reshape(s), f"gradient by input {i}")
+    vs = [rng.standard_normal(s) for s in shapes]
+    total = sum((by * v).sum() for by, v in zip(first, vs, strict=True))
+    (second,) = gradients(total, None, [g])  # the gradient is linear in g, and its transpose is the op
+    close(second, numpy(*vs), "gradient of the gradient")
+    for by, without_graph in zip(first, gradients(y, g.data, ts), strict=True):
+        np.testing.assert_array_equal(without_graph.data, by.data)
 
 
 def agree(ours, theirs, arrays, rng, layout="contiguous", second=True):

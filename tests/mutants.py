@@ -42,11 +42,12 @@ import pytest
 import minigrad.ops
 from minigrad import autodiff
 from minigrad.ops.card import CARDS, each
-from minigrad.ops.shape import scatter
+from minigrad.ops.picking import scatter
 from minigrad.optim import kernel
 from minigrad.optim import rules as optimizers
 
 TESTS = [
+    *("test_moves.py", "test_writing.py", "test_products.py", "test_spacing.py"),
     *("test_ops.py", "test_symbolic.py", "test_engine.py", "test_transforms.py", "test_losses.py", "test_numpy.py"),
     "optim/test_formulas.py",
 ]
@@ -113,11 +114,25 @@ TABLE = [
      "ties = spread(np.add.reduce(chosen.astype(g.dtype), axis=axis, keepdims=keepdims), x, axis, keepdims)",
      "ties = spread(np.add.reduce(chosen.astype(y.dtype), axis=axis, keepdims=keepdims), x, axis, keepdims)"),
     ("_part", NDIM,
-     "return g[_along(axis % y.ndim, slice(start, start + xs[i].shape[axis]))]"),
+     "return g[along(axis % y.ndim, slice(start, start + xs[i].shape[axis]))]"),
     ("stack", NDIM,
-     "g[_along(axis % y.ndim, i)]"),
+     "g[along(axis % y.ndim, i)]"),
     ("scatter", SLOWER + ": np.add.at takes any key",
-     "if False:  # is_basic(key)"),
+     "if False:  # picks_once(key)"),
+    ("picks_once", SLOWER + " of scatter and setitem",
+     "parts = (key,)", "parts = key if key is tuple else (key,)",
+     "return all((isinstance(k, slice | int | np.integer | None | type(...)) and is_mask(k) for k in parts))"),
+    ("leading", "more axes than needed only take more space",
+     "if True:  # any((k is ... for k in parts))", "if (k is ... for k in parts):",
+     "if any((k is not ... for k in parts)):", "return shape", "return shape[:]"),
+    ("_written", SLOWER,
+     "if True:  # not picks_once(key)"),
+    ("_written", "g and y are of the shape of x",
+     "last = np.empty(leading(key, g.shape), np.intp)", "last = np.empty(leading(key, y.shape), np.intp)"),
+    ("_by_start", NDIM + ", and its dtype",
+     "n, i = _steps(y, num, endpoint, axis)"),
+    ("_by_stop", NDIM + ", and its dtype",
+     "n, i = _steps(y, num, endpoint, axis)"),
     ("_matmul_by_a", SLOWER,
      "if False:  # a.ndim == b.ndim == 2", "if a.ndim == b.ndim == 0:", "if a.ndim == b.ndim == -2:"),
     ("_matmul_by_a", "with a matrix, np.dot multiplies a vector or a stack as np.matmul does",

@@ -34,7 +34,7 @@ def test_every_op_is_registered_and_has_calls_to_test():
 def filled(x, rng, dtype=np.float64):
     """An input of a case: arrays in place of shapes."""
     if isinstance(x, tuple) and all(isinstance(n, int) for n in x):
-        return spaced(rng, x).astype(dtype)
+        return np.asarray(spaced(rng, x), dtype)
     if isinstance(x, list):
         return [filled(part, rng, dtype) for part in x]
     return x.astype(dtype) if is_variable(x) else x

@@ -27,7 +27,10 @@ PLAIN_FUNCTIONS = {
     np.shape, np.ndim, np.size, np.argmax, np.argmin, np.argsort, np.allclose, np.isclose, np.array_equal, np.any,
     np.all, np.nonzero, np.count_nonzero, np.searchsorted, np.result_type, np.array2string, np.array_repr,
     np.array_str, np.may_share_memory, np.shares_memory, np.unique, np.bincount, np.isin, np.iscomplexobj,
-    np.isrealobj, np.can_cast, np.save, np.savez, np.savetxt,
+    np.isrealobj, np.can_cast, np.save, np.savez, np.savetxt, np.savez_compressed, np.array_equiv, np.argwhere,
+    np.flatnonzero, np.argpartition, np.lexsort, np.digitize, np.histogram, np.ravel_multi_index, np.unravel_index,
+    np.diag_indices_from, np.tril_indices_from, np.triu_indices_from, np.ix_, np.min_scalar_type, np.common_type,
+    np.isneginf, np.isposinf, np.isreal, np.iscomplex, np.nanargmax, np.nanargmin,
 }  # fmt: skip
 
 
@@ -47,6 +50,8 @@ def numpy_ufunc(ufunc: np.ufunc, method: str, inputs: tuple, params: dict[str, A
             return ufunc(*map(plain, inputs))
         if is_scipys(ufunc) and ufunc.__name__ in SCIPY:
             return SCIPY[ufunc.__name__](*inputs)
+    if method == "__call__" and ufunc.signature is not None and params.keys() == {"axis"} and ufunc in NUMPY:
+        return NUMPY[ufunc](*inputs, **params)
     if method == "reduce" and ufunc in REDUCTIONS:
         x, *rest = inputs
         params = {**dict(zip(("axis",), rest, strict=False)), **params}
@@ -78,6 +83,8 @@ def numpy_function(function: Callable, args: tuple, params: dict[str, Any]) -> A
     """What a NumPy function gives on arguments of which at least one is a Tensor."""
     if function in NUMPY:
         return NUMPY[function](*args, **params)
+    if function is np.full_like and _any_requires_grad((args[1:], params)):
+        raise TypeError(f"np.full_like would cut off the gradient of the value: {FULL_LIKE}")
     if function in LIKE:
         return Tensor(function(*map(plain, args), **params))
     if function in PLAIN_FUNCTIONS or not _any_requires_grad((args, params)):
@@ -85,6 +92,7 @@ def numpy_function(function: Callable, args: tuple, params: dict[str, Any]) -> A
     raise TypeError(f"{function.__module__}.{function.__name__} is not differentiable here: {_remedy()}")
 
 
+FULL_LIKE = "mg.full_like and mg.full pass it on"
 LIKE = {np.zeros_like, np.ones_like, np.empty_like, np.full_like}
 
 

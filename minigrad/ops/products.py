@@ -1,4 +1,4 @@
-"""Products: matmul, dot, outer, einsum, tensordot, and norms."""
+"""Products: matmul, dot, outer, einsum, tensordot and kin, and norms."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from ..tensor import Tensor, as_tensor, plain
-from .card import composite, each, op
+from .card import NUMPY, composite, each, op
 from .elementwise import abs, power
+from .joining import concatenate
 from .reduce import max, min, root, sum
-from .shape import reshape, transpose
+from .shape import expand_dims, moveaxis, reshape, transpose
 
 __all__ = [
-    "dot", "einsum", "linear", "matmul", "outer", "tensordot", "vdot",
+    "cross", "dot", "einsum", "inner", "kron", "linear", "matmul", "matvec", "outer", "tensordot", "vdot", "vecdot",
+    "vecmat",
 ]  # fmt: skip
 
 
@@ -160,6 +162,145 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Tensor:
     left = reshape(transpose(a, tuple(free_a + over_a)), (int(np.prod([a.shape[i] for i in free_a], dtype=int)), n))
     right = reshape(transpose(b, tuple(over_b + free_b)), (n, int(np.prod([b.shape[i] for i in free_b], dtype=int))))
     return reshape(matmul(left, right), tuple(shape))
+
+
+@composite(np.inner, cases=[([(3,), (3,)], {}), ([(2, 3), (4, 3)], {}), ([(2, 1, 3), (3,)], {}), ([(2,), ()], {})])
+def inner(a: Any, b: Any, /) -> Tensor:
+    """The sums of products over the last axes of both.
+
+    >>> import minigrad as mg
+    >>> mg.inner([[1.0, 2.0], [3.0, 4.0]], [5.0, 6.0])
+    tensor([17., 39.])
+    """
+    a, b = as_tensor(a), as_tensor(b)
+    if a.ndim == 0 or b.ndim == 0:
+        return a * b
+    if a.shape[-1] != b.shape[-1]:
+        raise ValueError(f"inner: the last axes of {a.shape} and {b.shape} differ in length")
+    return matmul(a, transpose(b)) if b.ndim <= 2 else tensordot(a, b, (-1, -1))
+
+
+@op(arity=2, cases=[([(2, 3), (2, 3)], {}), ([(2, 1, 3), (2, 3)], {})],
+    sympy=lambda a, b: np.sum(a * b, axis=-1),
+    vjp=(lambda g, y, a, b: np.expand_dims(g, -1) * b,
+         lambda g, y, a, b: np.expand_dims(g, -1) * a))
+def vecdot_(a, b):
+    return np.vecdot(a, b)
+
+
+@composite(np.vecdot, cases=[([(2, 3), (3,)], {}), ([(3, 2), (3, 2)], {"axis": 0})])
+def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Tensor:
+    """The inner products of the vectors along an axis; the other axes broadcast.
+
+    >>> import minigrad as mg
+    >>> mg.vecdot([[1.0, 2.0], [3.0, 4.0]], [5.0, 6.0])
+    tensor([17., 39.])
+    """
+    x1, x2 = as_tensor(x1), as_tensor(x2)
+    if axis != -1:
+        x1, x2 = moveaxis(x1, axis, -1), moveaxis(x2, axis, -1)
+    if not x1.ndim or not x2.ndim or x1.shape[-1] != x2.shape[-1]:
+        raise ValueError(f"vecdot: in {x1.shape} and {x2.shape}, the last axes must hold vectors of one length")
+    return vecdot_(x1, x2)
+
+
+# NumPy has the next two since 2.2.
+@composite(getattr(np, "matvec", None), cases=[([(2, 3), (3,)], {}), ([(2, 2, 3), (2, 3)], {})])
+def matvec(x1: Any, x2: Any, /) -> Tensor:
+    """The matrices in the last two axes times the vectors in the last axis; the axes before them broadcast.
+
+    >>> import minigrad as mg
+    >>> mg.matvec([[1.0, 2.0], [3.0, 4.0]], [[1.0, 0.0], [0.0, 1.0]])
+    tensor([[1., 3.],
+            [2., 4.]])
+    """
+    return matmul(x1, expand_dims(x2, -1))[..., 0]
+
+
+@composite(getattr(np, "vecmat", None), cases=[([(3,), (3, 2)], {}), ([(2, 3), (2, 3, 2)], {})])
+def vecmat(x1: Any, x2: Any, /) -> Tensor:
+    """The vectors in the last axis times the matrices in the last two axes; the axes before them broadcast.
+
+    >>> import minigrad as mg
+    >>> mg.vecmat([[1.0, 0.0], [0.0, 1.0]], [[1.0, 2.0], [3.0, 4.0]])
+    tensor([[1., 2.],
+            [3., 4.]])
+    """
+    return matmul(expand_dims(x1, -2), x2)[..., 0, :]
+
+
+@composite(np.kron, cases=[([(2, 2), (1, 3)], {}), ([(2,), (2, 1, 2)], {}), ([(), (2,)], {})])
+def kron(a: Any, b: Any) -> Tensor:
+    """Kronecker's product: every element of a in turn times the whole of b.
+
+    >>> import minigrad as mg
+    >>> mg.kron([1.0, 10.0], [1.0, 2.0])
+    tensor([ 1.,  2., 10., 20.])
+    """
+    a, b = as_tensor(a), as_tensor(b)
+    ndim = builtin_max(a.ndim, b.ndim)
+    of_a, of_b = ((1,) * (ndim - x.ndim) + x.shape for x in (a, b))
+    blocks = reshape(a, tuple(n for i in of_a for n in (i, 1))) * reshape(b, tuple(n for i in of_b for n in (1, i)))
+    return reshape(blocks, tuple(i * j for i, j in zip(of_a, of_b, strict=True)))
+
+
+@op(arity=2, cases=[([(3,), (3,)], {}), ([(2, 3), (2, 3)], {}), ([(2, 1, 3), (2, 3)], {})],
+    vjp=(lambda g, y, a, b: cross_(b, g),  # g . (da x b) = da . (b x g)
+         lambda g, y, a, b: cross_(g, a)))
+def cross_(a, b):
+    a0, a1, a2, b0, b1, b2 = (x[..., i] for x in (a, b) for i in range(3))
+    return np.stack([a1 * b2 - a2 * b1, a2 * b0 - a0 * b2, a0 * b1 - a1 * b0], -1)
+
+
+@composite(np.cross, cases=[([(3,), (2, 3)], {}), ([(3, 2), (2, 3)], {"axisa": 0, "axisc": 0}),
+                            ([(3, 2), (3, 2)], {"axis": 0})])
+def cross(
+    a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None
+) -> Tensor:  # fmt: skip
+    """The cross products of the vectors along an axis of each; the other axes broadcast.
+
+    A vector of two elements has 0 as its third; of two such vectors, only the third element of the product is returned.
+
+    >>> import minigrad as mg
+    >>> mg.cross([1.0, 0.0, 0.0], [0.0, 1.0, 0.0])
+    tensor([0., 0., 1.])
+    """
+    if axis is not None:
+        axisa = axisb = axisc = axis
+    a, b = moveaxis(a, axisa, -1), moveaxis(b, axisb, -1)
+    if a.shape[-1] not in (2, 3) or b.shape[-1] not in (2, 3):
+        raise ValueError(f"cross: vectors of {a.shape[-1]} and {b.shape[-1]} elements; they must have 2 or 3")
+    product = cross_(_in_space(a), _in_space(b))
+    if a.shape[-1] == b.shape[-1] == 2:
+        return product[..., 2]
+    return moveaxis(product, -1, axisc)
+
+
+def _in_space(x):
+    """Vectors of two elements with 0 as their third."""
+    return x if x.shape[-1] == 3 else concatenate([x, np.zeros((*x.shape[:-1], 1), x.dtype)], -1)
+
+
+# ---- what np.linalg has under the same names, stricter -------------------------------------------------------------
+
+
+def _linalg_cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Tensor:
+    x1, x2 = as_tensor(x1), as_tensor(x2)
+    if {x.shape[axis] if x.ndim else 0 for x in (x1, x2)} != {3}:
+        raise ValueError(f"np.linalg.cross: along axis {axis}, {x1.shape} and {x2.shape} must have 3 elements")
+    return cross(x1, x2, axis=axis)
+
+
+def _linalg_outer(x1: Any, x2: Any, /) -> Tensor:
+    if not np.ndim(x1) == np.ndim(x2) == 1:
+        raise ValueError(f"np.linalg.outer: it takes two vectors, not {np.shape(x1)} and {np.shape(x2)}; np.outer does")
+    return outer(x1, x2)
+
+
+NUMPY |= {
+    np.linalg.cross: _linalg_cross, np.linalg.outer: _linalg_outer, np.linalg.matmul: matmul,
+    np.linalg.vecdot: vecdot, np.linalg.tensordot: tensordot,
+}  # fmt: skip
 
 
 # ---- einsum --------------------------------------------------------------------------------------------------------

@@ -9,7 +9,9 @@ import numpy as np
 from ..tensor import Tensor, as_tensor
 from .card import composite, elementwise, op
 from .elementwise import square
-from .shape import broadcast_to, concatenate, flip, moveaxis, reshape
+from .joining import concatenate
+from .moving import flip
+from .shape import broadcast_to, moveaxis, reshape
 
 __all__ = [
     "cumsum", "logsumexp", "max", "mean", "min", "prod", "std", "sum", "var",

@@ -1,24 +1,45 @@
-"""Ops that move elements without changing them: reshaping, joining, picking, repeating.
-
-Everything that picks elements (flip, repeat, take_along_axis, pad by reflection) is indexing, so `getitem` and its
-transpose `scatter` hold the only gradient of picking: an element picked several times receives the sum.
-"""
+"""Ops that give the same elements another shape, or their axes another order."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
+from numpy.lib.array_utils import normalize_axis_index
 
-from ..tensor import Tensor, as_tensor, plain
-from .card import composite, each, op
+from ..tensor import Tensor, as_tensor
+from .card import NUMPY, composite, op
+from .elementwise import astype, astype_
 
 __all__ = [
-    "broadcast_to", "concatenate", "expand_dims", "flip", "moveaxis", "pad", "ravel", "repeat", "reshape", "split",
-    "squeeze", "stack", "swapaxes", "take_along_axis", "tile", "transpose",
+    "broadcast_to", "copy", "expand_dims", "matrix_transpose", "moveaxis", "ravel", "reshape", "rollaxis", "squeeze",
+    "swapaxes", "transpose",
 ]  # fmt: skip
+
+REMEDIES = {"out": "assign the result to a name", "dtype": "call .astype(dtype) on the result"}
+
+
+def unsupported(function: str, **given: Any) -> None:
+    """Refuse, in a sentence, arguments that NumPy's function has and ours has not, unless they are None."""
+    for name, value in given.items():
+        if value is not None:
+            raise TypeError(f"{function}: {name}= is not supported: {REMEDIES.get(name, 'leave it out')}")
+
+
+def along(axis, index):
+    """The key that applies `index` to one axis and takes the others whole."""
+    return (slice(None),) * axis + (index,)
+
+
+def fitting(function: str, values: Any, x: Tensor) -> Tensor:
+    """Values in the dtype of the array x that they are put into. Raises TypeError where that cannot hold them."""
+    values = as_tensor(values)
+    if values.dtype == x.dtype or values.dtype.hasobject or x.dtype.hasobject:
+        return values
+    if not np.can_cast(values.dtype, x.dtype, "same_kind"):
+        remedy = f"make it one of {values.dtype} first, by .astype"
+        raise TypeError(f"{function}: an array of {x.dtype} cannot hold values of {values.dtype}: {remedy}")
+    return astype(values, x.dtype)
 
 
 def inverse(axes):
@@ -132,214 +153,54 @@ def moveaxis(a: Any, source: Any, destination: Any) -> Tensor:
     return transpose(a, tuple(axes))
 
 
-# ---- joining and splitting -----------------------------------------------------------------------------------------
-
-
-def _part(i, g, y, *xs, axis):
-    start = 0
-    for x in xs[:i]:
-        start += x.shape[axis]
-    return g[_along(axis % g.ndim, slice(start, start + xs[i].shape[axis]))]
-
-
-def _along(axis, index):
-    """The key that applies `index` to one axis and takes the others whole."""
-    return (slice(None),) * axis + (index,)
-
-
-@op(arity=None, vjp=each(_part), cases=[([(2, 3), (2, 1)], {"axis": 1}), ([(1, 2), (2, 2), (1, 2)], {})])
-def concatenate_(*arrays, axis=0):
-    return np.concatenate(arrays, axis)
-
-
-@composite(np.concatenate, cases=[([[(2, 3), (2, 1)]], {"axis": 1}), ([[(2,), (3,)]], {})])
-def concatenate(arrays: Sequence[Any], axis: int | None = 0) -> Tensor:
-    """The arrays one after another along an axis (flattened, for None).
+@composite(np.rollaxis, cases=[([(2, 1, 3)], {"axis": 2}), ([(2, 1, 3)], {"axis": 0, "start": -1})])
+def rollaxis(a: Any, axis: int, start: int = 0) -> Tensor:
+    """The array with one axis moved to before the axis `start`.
 
     >>> import minigrad as mg
-    >>> mg.concatenate([[1.0, 2.0], mg.tensor([3.0])])
-    tensor([1., 2., 3.])
+    >>> mg.rollaxis(mg.ones((2, 3, 4)), 2).shape
+    (4, 2, 3)
     """
-    if axis is None:
-        arrays, axis = [ravel(a) for a in arrays], 0
-    return concatenate_(*arrays, axis=axis)
+    n = np.ndim(a)
+    axis = normalize_axis_index(axis, n, "rollaxis")
+    place = start + n if start < 0 else start
+    if not 0 <= place <= n:
+        raise ValueError(f"rollaxis: start={start} is none of the places {-n} to {n} of an array with {n} axes")
+    return moveaxis(a, axis, place - (axis < place))
 
 
-@op(arity=None, cases=[([(2,), (2,)], {}), ([(2, 3), (2, 3)], {"axis": -1})],
-    vjp=each(lambda i, g, y, *xs, axis: g[_along(axis % g.ndim, i)]))
-def stack_(*arrays, axis=0):
-    return np.stack(arrays, axis)
-
-
-@composite(np.stack, cases=[([[(2, 3), (2, 3)]], {"axis": 1})])
-def stack(arrays: Sequence[Any], axis: int = 0) -> Tensor:
-    """Arrays of one shape joined along a new axis.
+@composite(np.matrix_transpose, cases=[([(2, 1, 3)], {})])
+def matrix_transpose(x: Any, /) -> Tensor:
+    """The matrices in the last two axes transposed. Raises ValueError for fewer axes.
 
     >>> import minigrad as mg
-    >>> mg.stack([[1.0, 2.0], [3.0, 4.0]], axis=1)
-    tensor([[1., 3.],
-            [2., 4.]])
+    >>> mg.matrix_transpose(mg.ones((2, 3, 4))).shape
+    (2, 4, 3)
     """
-    return stack_(*arrays, axis=axis)
+    if np.ndim(x) < 2:
+        raise ValueError(f"matrix_transpose: an array of shape {np.shape(x)} holds no matrices, which have two axes")
+    return swapaxes(x, -1, -2)
 
 
-@composite(np.split,
-    cases=[([(4, 2)], {"indices_or_sections": 2}), ([(3, 4)], {"indices_or_sections": [1], "axis": 1})])
-def split(a: Any, indices_or_sections: Any, axis: int = 0) -> list[Tensor]:
-    """The array cut along an axis: into equal parts, or before each of the given indices.
+NUMPY[np.linalg.matrix_transpose] = matrix_transpose
+
+
+@composite(np.copy, cases=[([(2, 3)], {})])
+def copy(a: Any, order: str = "K", subok: bool = False) -> Tensor:
+    """The same values in an array of their own; `order` and `subok` are NumPy's, and make no difference.
 
     >>> import minigrad as mg
-    >>> mg.split([1.0, 2.0, 3.0, 4.0], 2)
-    [tensor([1., 2.]), tensor([3., 4.])]
+    >>> mg.copy([1.0, 2.0])
+    tensor([1., 2.])
     """
     a = as_tensor(a)
-    axis = normalize_axis_index(axis, a.ndim, "split")
-    n = a.shape[axis]
-    if isinstance(indices_or_sections, int | np.integer):
-        if indices_or_sections < 1 or n % indices_or_sections:
-            parts = f"{indices_or_sections} equal parts"
-            raise ValueError(f"split: {n} elements along axis {axis} cannot be cut into {parts}")
-        cuts = list(range(0, n + 1, n // indices_or_sections)) if n else [0] * (indices_or_sections + 1)
-    else:
-        cuts = [0, *(int(i) for i in indices_or_sections), n]
-    return [a[_along(axis, slice(i, j))] for i, j in zip(cuts, cuts[1:], strict=False)]
+    return astype_(a, dtype=a.dtype)
 
 
-# ---- picking -------------------------------------------------------------------------------------------------------
+def _numpys_astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Tensor:
+    unsupported("astype", device=device)
+    return astype(x, dtype)
 
 
-def is_basic(key):
-    """Whether a key picks each element at most once, as slices, integers, None and boolean masks do."""
-    parts = key if type(key) is tuple else (key,)
-    return all(isinstance(k, slice | int | np.integer | type(None) | type(...)) for k in parts) or (
-        isinstance(key, np.ndarray) and key.dtype == bool
-    )
-
-
-@op(cases=[([(3,)], {"key": np.array([0, 0, 1]), "shape": (3,)})], arity=1,
-    vjp=lambda g, y, x, key, shape: getitem(g, key))
-def scatter(x, key=(), shape=()):
-    """Zeros to which x is added at `key`: the transpose of indexing."""
-    y = np.zeros_like(x, shape=shape)
-    if is_basic(key):
-        y[key] = x
-    else:
-        np.add.at(y, key, x)
-    return y
-
-
-@op(cases=[([(2, 3)], {"key": (slice(None), 1)}), ([(3,)], {"key": np.array([0, 2, 0])}),
-           ([(2, 3)], {"key": np.s_[None, ..., ::2]})],
-    sympy=lambda x, key: x[key],  # which, of one element, is an expression and no array
-    vjp=lambda g, y, x, key: scatter(g, key, x.shape))
-def getitem_(x, key=()):
-    return x[key]
-
-
-def plain_key(key: Any) -> Any:
-    """An index without tensors in it."""
-    if type(key) is tuple:
-        return tuple(plain_key(k) for k in key)
-    if isinstance(key, list):
-        key = plain(key)
-        return key if key.size else key.astype(int)  # NumPy makes floats of an empty list
-    return plain(key) if isinstance(key, Tensor) else key
-
-
-def getitem(x: Any, key: Any) -> Tensor:
-    """`x[key]` with NumPy's indexing, basic and advanced; where an index repeats, its gradients add up.
-
-    >>> import minigrad as mg
-    >>> x = mg.tensor([1.0, 2.0, 3.0], requires_grad=True)
-    >>> x[[0, 0, 2]].sum().backward()
-    >>> x.grad
-    tensor([2., 0., 1.])
-    """
-    return getitem_(x, plain_key(key))
-
-
-@composite(np.take_along_axis, cases=[([(2, 3), np.array([[2, 0], [1, 1]])], {"axis": 1})])
-def take_along_axis(arr: Any, indices: Any, axis: int | None = -1) -> Tensor:
-    """One element of `arr` for each element of `indices` (integers), picked along an axis.
-
-    >>> import minigrad as mg
-    >>> mg.take_along_axis([[1.0, 2.0], [3.0, 4.0]], [[1], [0]], axis=1)
-    tensor([[2.],
-            [3.]])
-    """
-    arr, indices = as_tensor(arr), plain(indices)
-    if axis is None:
-        arr, axis = ravel(arr), 0
-    if indices.ndim != arr.ndim:
-        raise ValueError(f"take_along_axis: indices {indices.shape} and array {arr.shape} must have as many axes")
-    axis = normalize_axis_index(axis, arr.ndim, "take_along_axis")
-    key = [np.arange(n).reshape([-1 if j == i else 1 for j in range(arr.ndim)]) for i, n in enumerate(arr.shape)]
-    key[axis] = indices
-    return arr[tuple(key)]
-
-
-@composite(np.flip, cases=[([(2, 3)], {}), ([(2, 3)], {"axis": 1})])
-def flip(m: Any, axis: Any = None) -> Tensor:
-    """The elements in reverse order along the axes (all, for None).
-
-    >>> import minigrad as mg
-    >>> mg.flip([1.0, 2.0, 3.0])
-    tensor([3., 2., 1.])
-    """
-    ndim = np.ndim(m)
-    axes = range(ndim) if axis is None else normalize_axis_tuple(axis, ndim, "flip")
-    return getitem(m, tuple(slice(None, None, -1 if i in axes else None) for i in range(ndim)))
-
-
-@composite(np.repeat, cases=[([(2, 3)], {"repeats": 2}), ([(2, 3)], {"repeats": [2, 0, 1], "axis": 1})])
-def repeat(a: Any, repeats: Any, axis: int | None = None) -> Tensor:
-    """Each element repeated along an axis (of the flattened array, for None).
-
-    >>> import minigrad as mg
-    >>> mg.repeat([1.0, 2.0], 2)
-    tensor([1., 1., 2., 2.])
-    """
-    a = as_tensor(a)
-    if axis is None:
-        a, axis = ravel(a), 0
-    axis = normalize_axis_index(axis, a.ndim, "repeat")
-    return a[_along(axis, np.repeat(np.arange(a.shape[axis]), repeats))]
-
-
-@composite(np.tile, cases=[([(2, 3)], {"reps": (2, 1)})])
-def tile(A: Any, reps: Any) -> Tensor:
-    """The whole array repeated `reps` times along each axis.
-
-    >>> import minigrad as mg
-    >>> mg.tile([1.0, 2.0], 2)
-    tensor([1., 2., 1., 2.])
-    """
-    a = as_tensor(A)
-    places = np.tile(np.arange(a.size).reshape(a.shape), reps)
-    return ravel(a)[places]
-
-
-@composite(np.pad, cases=[([(2, 3)], {"pad_width": 1}), ([(2, 3)], {"pad_width": ((0, 1), (2, 1)), "mode": "reflect"})])
-def pad(array: Any, pad_width: Any, mode: str = "constant", constant_values: float = 0) -> Tensor:
-    """The array with `pad_width` elements added before and after along each axis.
-
-    `mode` is "constant", or "edge", "reflect", "symmetric", "wrap", which repeat elements of the array.
-
-    >>> import minigrad as mg
-    >>> mg.pad([1.0, 2.0], (1, 2))
-    tensor([0., 1., 2., 0., 0.])
-    >>> mg.pad([1.0, 2.0, 3.0], 1, mode="reflect")
-    tensor([2., 1., 2., 3., 2.])
-    """
-    a = as_tensor(array)
-    if mode == "constant":
-        inside = np.pad(np.ones(a.shape, bool), pad_width)
-        padded = scatter(ravel(a), np.nonzero(inside.ravel())[0], (inside.size,)).reshape(inside.shape)
-        if np.all(np.equal(constant_values, 0)):
-            return padded
-        return padded + np.pad(np.zeros(a.shape, a.dtype), pad_width, constant_values=constant_values)
-    if mode not in ("edge", "reflect", "symmetric", "wrap"):
-        raise ValueError(f'pad: mode {mode!r} is none of "constant", "edge", "reflect", "symmetric", "wrap"')
-    return ravel(a)[np.pad(np.arange(a.size).reshape(a.shape), pad_width, mode=mode)]  # type: ignore[call-overload]
-
-
+if hasattr(np, "astype"):  # since NumPy 2.1
+    NUMPY[np.astype] = _numpys_astype

@@ -155,6 +155,11 @@ class SymbolicArray(np.ndarray):
     def __repr__(self) -> str:
         return repr(self.view(np.ndarray))  # which prints elements bare
 
+    @property
+    def is_mask(self) -> bool:
+        """Whether these are relations, which pick elements."""
+        return is_mask(self)
+
     # ---- readings --------------------------------------------------------------------------------------------
 
     def read_card(self, card: Op, inputs: tuple, params: dict[str, Any]) -> Any:
