@@ -124,6 +124,7 @@ OTHERWISE = {
     "power": torch.pow,
     "prod": _prod,
     "overlap": lambda x, axis=0: _overlap(x, axis),
+    "repeat": lambda x, repeats=1, axis=0: x.repeat_interleave(repeats, axis),
     "reshape": lambda x, shape: x.reshape(shape),
     "rint": torch.round,
     "roll": lambda x, shift, axis=None: torch.roll(x, shift, axis),

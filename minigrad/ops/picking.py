@@ -50,6 +50,8 @@ def scatter(x, key=(), shape=()):
     y = np.zeros_like(x, order="C", shape=shape)
     if picks_once(key):
         y[key] = x
+    elif y.ndim == 1 and isinstance(key, np.ndarray):
+        np.add.at(y, key.ravel(), x.ravel())
     else:  # np.add.at(y, key, x), but many times quicker, since the places are one row of integers
         rows = leading(key, shape)
         block = math.prod(shape[len(rows) :])
@@ -100,18 +102,25 @@ def take_along_axis(arr: Any, indices: Any, axis: int | None = -1) -> Tensor:
     arr = as_tensor(arr)
     if axis is None:
         arr, axis = ravel(arr), 0
-    return getitem(arr, one_each("take_along_axis", arr, indices, axis))
+    return getitem(ravel(arr), one_each("take_along_axis", arr, indices, axis))
 
 
 def one_each(function, arr, indices, axis):
-    """The key of one element of `arr` for each element of `indices`, which are along `axis`."""
+    """The places, in `arr` as one row, of one element for each of `indices`, which are along `axis`."""
     indices = plain(indices)
     if indices.ndim != arr.ndim:
         raise ValueError(f"{function}: indices {indices.shape} and array {arr.shape} must have as many axes")
     axis = normalize_axis_index(axis, arr.ndim, function)
-    key = [np.arange(n).reshape([-1 if j == i else 1 for j in range(arr.ndim)]) for i, n in enumerate(arr.shape)]
-    key[axis] = indices
-    return tuple(key)
+    n, steps = arr.shape[axis], [math.prod(arr.shape[i + 1 :]) for i in range(arr.ndim)]
+    indices = np.asarray(in_range(function, indices, n, "raise"))
+    outside = (indices < -n) | (indices >= n)
+    if np.any(outside):
+        raise IndexError(f"{function}: index {indices[outside][0]} is out of bounds for axis {axis} with size {n}")
+    places = np.where(indices < 0, indices + n, indices) * steps[axis]
+    for i, (n, step) in enumerate(zip(arr.shape, steps, strict=True)):
+        if i != axis:
+            places = places + (np.arange(n) * step).reshape([-1 if j == i else 1 for j in range(arr.ndim)])
+    return places
 
 
 @composite(np.take, cases=[([(2, 3), np.array([[2, 0], [1, 1]])], {}), ([(2, 3), [2, -1]], {"axis": 1}),

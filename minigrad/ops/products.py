@@ -240,7 +240,8 @@ def kron(a: Any, b: Any) -> Tensor:
     a, b = as_tensor(a), as_tensor(b)
     ndim = builtin_max(a.ndim, b.ndim)
     of_a, of_b = ((1,) * (ndim - x.ndim) + x.shape for x in (a, b))
-    blocks = reshape(a, tuple(n for i in of_a for n in (i, 1))) * reshape(b, tuple(n for i in of_b for n in (1, i)))
+    products = reshape(matmul(reshape(a, (a.size, 1)), reshape(b, (1, b.size))), of_a + of_b)
+    blocks = transpose(products, tuple(j for i in range(ndim) for j in (i, i + ndim)))
     return reshape(blocks, tuple(i * j for i, j in zip(of_a, of_b, strict=True)))
 
 

@@ -98,7 +98,7 @@ def put_along_axis(arr: Any, indices: Any, values: Any, axis: int | None) -> Ten
     arr = as_tensor(arr)
     if axis is None:
         return reshape(put_along_axis(ravel(arr), indices, values, 0), arr.shape)
-    return setitem(arr, one_each("put_along_axis", arr, indices, axis), values)
+    return reshape(setitem(ravel(arr), one_each("put_along_axis", arr, indices, axis), values), arr.shape)
 
 
 @composite(cases=[([(2, 3), 1, np.array([2, 0, 2]), (2, 3)], {"alpha": 2}), ([(3,), 0, [1], (1,)], {})])
