@@ -26,6 +26,40 @@ def _prod(x, axis=None, keepdims=False):
     return x if keepdims else x.reshape([n for i, n in enumerate(x.shape) if i not in axes])
 
 
+def _in_row(x, axis):
+    """What a scan runs along: torch's take no axis None, and no numbers."""
+    return (x.reshape(-1), 0) if axis is None else (x, axis)
+
+
+def _scan(name):
+    def scan(x, axis=None):
+        y = getattr(torch, name)(*_in_row(x, axis))
+        return y if torch.is_tensor(y) else y.values
+
+    return scan
+
+
+def _recurrence(a, b, axis=0, reverse=False):
+    """Written out, since torch has none."""
+    n, rows = b.shape[axis], {}
+    for i in reversed(range(n)) if reverse else range(n):
+        j, c = (i + 1, i + 1) if reverse else (i - 1, i)
+        rows[i] = b.select(axis, i) + (a.select(axis, c) * rows[j] if j in rows else 0)
+    return torch.stack([rows[i] for i in range(n)], axis) if n else a * b
+
+
+def _extremum_of_known(extremum, worst):
+    def reduced(x, axis=None, keepdims=False):
+        return extremum(torch.where(x.isnan(), worst, x), _all(x, axis), keepdims)
+
+    return reduced
+
+
+def _convolve(a, v, mode="full"):
+    pad = len(v) - 1 if mode == "full" else 0
+    return F.conv1d(a[None, None], v.flip(0)[None, None], padding=pad)[0, 0]
+
+
 def _nll_loss(x, target, reduction="mean"):
     picked = -x.gather(-1, target[..., None])[..., 0]
     return {"mean": picked.mean(), "sum": picked.sum(), "none": picked}[reduction]
@@ -39,20 +73,28 @@ OTHERWISE = {
     "broadcast_to": lambda x, shape: torch.broadcast_to(x, shape),
     "clip": lambda *xs: torch.clamp(*torch.broadcast_tensors(*xs)),  # clamp can't broadcast x
     "concatenate": lambda *xs, axis=0: torch.cat(xs, axis),
-    "cumsum": lambda x, axis=None: x.reshape(-1).cumsum(0) if axis is None else x.cumsum(axis),
+    "convolve": _convolve,
+    "cummax": _scan("cummax"),
+    "cummin": _scan("cummin"),
+    "cumprod": _scan("cumprod"),
+    "cumsum": _scan("cumsum"),
     "einsum": lambda *xs, subscripts: torch.einsum(subscripts, *xs),
     "expand_dims": lambda x, axis=0: x.unsqueeze(axis),
     "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
     "getitem": lambda x, key: x[key],
     "identity": torch.clone,
     "log_softmax": lambda x, axis=-1: torch.log_softmax(x, axis),
+    "logcumsumexp": _scan("logcumsumexp"),
     "logsumexp": lambda x, axis=None, keepdims=False: torch.logsumexp(x, _all(x, axis), keepdims),
     "max": lambda x, axis=None, keepdims=False: torch.amax(x, _all(x, axis), keepdims),
     "mean": lambda x, axis=None, keepdims=False: torch.mean(x, _all(x, axis), keepdims),
     "min": lambda x, axis=None, keepdims=False: torch.amin(x, _all(x, axis), keepdims),
+    "nanmax": _extremum_of_known(torch.amax, -np.inf),
+    "nanmin": _extremum_of_known(torch.amin, np.inf),
     "nll_loss": lambda log_p, target, reduction="mean": F.nll_loss(log_p, target, reduction=reduction),
     "power": torch.pow,
     "prod": _prod,
+    "recurrence": _recurrence,
     "reshape": lambda x, shape: x.reshape(shape),
     "root": lambda x, n=2: torch.pow(x, 1 / n),
     "scatter": lambda x, key, shape: torch.zeros(shape, dtype=x.dtype).index_put(

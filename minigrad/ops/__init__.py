@@ -1,21 +1,28 @@
 """The ops: cards grouped by kind. Adding an op touches one of these files only: its name goes into `__all__` there."""
 
-from . import activations, elementwise, products, reduce, shape
+from . import activations, elementwise, order, products, reduce, scans, shape, signals
 from .activations import *
 from .activations import nll_loss
 from .card import CARDS, COMPOSITES, NUMPY, Op
 from .elementwise import *
 from .elementwise import identity
 from .numpy import compare, numpy_function, numpy_ufunc
+from .order import *
 from .products import *
 from .reduce import *
+from .scans import *
+from .scans import recurrence
 from .shape import *
 from .shape import getitem, plain_key, scatter
+from .signals import *
 
 # What `mg` offers under the same names.
 __all__: list[str] = []
 __all__ += activations.__all__
 __all__ += elementwise.__all__
+__all__ += order.__all__
 __all__ += products.__all__
 __all__ += reduce.__all__
+__all__ += scans.__all__
 __all__ += shape.__all__
+__all__ += signals.__all__
