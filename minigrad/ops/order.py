@@ -102,9 +102,10 @@ def nanmedian(a: Any, axis: Any = None, *, keepdims: bool = False) -> Tensor:
 def quantile(a: Any, q: Any, axis: Any = None, *, method: str = "linear", keepdims: bool = False) -> Tensor:
     """What a share q of the elements over the axes lies below; for an array q, its shape precedes the result's.
 
-    The value is interpolated between the two elements beside it, and the gradient flows to these by the same weights. The
-    `method` is any of NumPy's, after R. J. Hyndman and Y. Fan, "Sample quantiles in statistical packages", The American
-    Statistician 50 (1996). The result is nan where an element is. No gradient flows to q.
+    The value is interpolated between the two elements beside it, and the gradient flows to these by the same weights.
+    The `method` is any of NumPy's, after R. J. Hyndman and Y. Fan, "Sample quantiles in statistical packages", The
+    American Statistician 50 (1996). The result is nan where an element is. No gradient flows to q. Raises ValueError
+    for no elements.
 
     >>> import minigrad as mg
     >>> mg.quantile([1.0, 2.0, 4.0], [0.5, 0.75])
@@ -168,7 +169,7 @@ def _quantile(name: str, a: Any, q: Any, axis: Any, method: str, keepdims: bool,
     return reshape(moveaxis(y, -1, 0), shape)
 
 
-def _neighbours(rows: Any, q: np.ndarray, method: str, leave_nan: bool) -> tuple:
+def _neighbours(rows: Any, q: np.ndarray, method: Any, leave_nan: bool) -> tuple:
     """Of each row (the last axis), where the elements below and above each quantile are, and the share of the latter.
 
     And which rows have nothing but nan, if these are to be left out (None if no row has).

@@ -218,8 +218,8 @@ def average(
 ) -> Tensor | tuple[Tensor, Tensor]:
     """The weighted mean over the axes, sum(weights * a) / sum(weights), differentiable in both.
 
-    The weights have the shape of `a`, or its lengths along `axis` only. With `returned`, the sum of the weights is given
-    too. Raises ZeroDivisionError where that is 0.
+    The weights have the shape of `a`, or its lengths along `axis` only. With `returned`, the sum of the weights is
+    given too. Raises ZeroDivisionError where that is 0.
 
     >>> import minigrad as mg
     >>> mg.average([1.0, 5.0], weights=[3.0, 1.0])
@@ -253,7 +253,7 @@ def _along_axes(weights, a, axis):
     return reshape(weights, tuple(n if i in axes else 1 for i, n in enumerate(a.shape)))
 
 
-# ---- leaving nan out: a nan element has gradient 0, and where all are nan, the value is NumPy's without its warning ----
+# ---- leaving nan out: where all are nan, the value is NumPy's, without its warning ----------------------------------
 
 NAN_GRADIENT = "nan elements have gradient 0"
 

@@ -36,7 +36,10 @@ def before(x, axis, first=0):
 
 def _recurrence_by_a(g, y, a, b, axis, reverse):
     arrived = recurrence(a, g, axis, not reverse)
-    return before(arrived, axis) * y if reverse else arrived * before(y, axis)
+    first, second = (arrived, y) if reverse else (y, arrived)
+    whole = (slice(None),) * (axis % y.ndim)
+    products = first[(*whole, slice(-1))] * second[(*whole, slice(1, None))]
+    return concatenate([np.zeros_like(a[(*whole, slice(1))]), products], axis)
 
 
 def _step_by_step(a, b, axis, reverse):
@@ -121,7 +124,7 @@ def _cumprod_rule(g, y, x, axis):
 def cumprod(x, axis=None):
     """The running product along an axis (of the flattened array, for None).
 
-    Gradients of every order are exact where elements are zero, since nothing is divided by: the gradient of element i is
+    Gradients of every order are exact where elements are zero, since nothing is divided: the gradient of element i is
     the product of those before it, times what arrives from i, i + 1 and so on by the factors between.
 
     >>> import minigrad as mg

@@ -110,7 +110,7 @@ def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> Te
     if edge_order not in (1, 2):
         raise ValueError(f"gradient: edge_order={edge_order!r} is neither 1 nor 2")
     if len(varargs) not in (0, 1, len(axes)) or (len(varargs) == 1 < len(axes) and np.ndim(varargs[0])):
-        raise TypeError(f"gradient: {len(varargs)} distances for {len(axes)} axes; give none, one number, or one per axis")
+        raise TypeError(f"gradient: {len(varargs)} distances for {len(axes)} axes; give none, a number, or one for each")
     distances = varargs if len(varargs) == len(axes) else [varargs[0] if varargs else 1.0] * len(axes)
     slopes = tuple(_slope(f, d, i, edge_order) for d, i in zip(distances, axes, strict=True))
     return slopes[0] if len(slopes) == 1 else slopes
@@ -214,8 +214,8 @@ BOTH = [([(4,), (3,)], {}), ([(2,), (4,)], {"mode": "same"}), ([(3,), (5,)], {"m
 def convolve(a: Any, v: Any, mode: str = "full") -> Tensor:
     """The sums of a[i] v[k - i] for each k, of two rows, as `np.convolve`.
 
-    `mode` is "full" for every k, "same" for those in the middle, as many as the longer row has, or "valid" for those where
-    the rows overlap whole.
+    `mode` is "full" for every k, "same" for those in the middle, as many as the longer row has, or "valid" for those
+    where the rows overlap whole.
 
     >>> import minigrad as mg
     >>> mg.convolve([1.0, 2.0, 3.0], [1.0, 10.0])
@@ -260,7 +260,7 @@ def _two_rows(a: Any, v: Any, mode: str, name: str) -> tuple[Tensor, Tensor]:
 def cov(m: Any, y: Any = None, rowvar: bool = True, bias: bool = False, ddof: int | None = None) -> Tensor:
     """The covariances of variables: rows of `m` (columns, unless `rowvar`), and those of `y`.
 
-    The sums of products are divided by the number of observations minus `ddof`, which is 1 by default, or 0 with `bias`.
+    The sums of products are divided by the number of observations minus `ddof`: 1 by default, or 0 with `bias`.
 
     >>> import minigrad as mg
     >>> mg.cov([[1.0, 2.0, 3.0], [6.0, 4.0, 2.0]])
