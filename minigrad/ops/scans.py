@@ -76,27 +76,27 @@ def recurrence(a, b, axis=0, reverse=False):
 def solved(a, b):
     """The recurrence along axis 0, in about 2 sqrt(n) steps on rows: in blocks side by side, then from block to block.
 
-    (Where products of the coefficients over a block overflow, so does what the block before hands on, unless it is 0.)
+    (Where products of the coefficients over a block overflow, what the block before hands on is multiplied by the
+    largest of floats.)
     """
-    n, width = len(b), math.prod(b.shape[1:])
-    if n < 64 or width > 1024:  # then a row is long enough to be worth a step of its own
-        y = np.array(b, np.result_type(a, b))
+    n, dtype = len(b), np.result_type(a, b, np.float16)
+    if n < 64 or math.prod(b.shape[1:]) > 1024:  # then a row is long enough to be worth a step of its own
+        y = np.array(b, dtype)
         for i in range(1, n):
             y[i] += a[i] * y[i - 1]
         return y
     m = math.isqrt(n)
     k = -(-n // m)  # k blocks of m, the last one filled up with zeros
-    factors, y = np.zeros((2, k * m, *b.shape[1:]), np.result_type(a, b))
+    factors, y = np.zeros((2, k * m, *b.shape[1:]), dtype)
     factors[1:n], y[:n] = a[1:], b
     factors, y = (np.moveaxis(x.reshape(k, m, *b.shape[1:]), 1, 0).copy() for x in (factors, y))
-    with np.errstate(over="ignore", invalid="ignore"):
-        for i in range(1, m):
-            y[i] += factors[i] * y[i - 1]
-            factors[i] *= factors[i - 1]
-        handed_on = np.concatenate([np.zeros_like(y[0, :1]), solved(factors[-1], y[-1])[:-1]])
-        factors *= handed_on
-    factors[:, handed_on == 0] = 0
-    y += factors
+    most = np.finfo(dtype).max
+    for i in range(1, m):
+        y[i] += factors[i] * y[i - 1]
+        with np.errstate(over="ignore"):
+            np.clip(factors[i] * factors[i - 1], -most, most, out=factors[i])
+    factors[:, 1:] *= solved(factors[-1], y[-1])[:-1]
+    y[:, 1:] += factors[:, 1:]
     return np.moveaxis(y, 0, 1).reshape(k * m, *b.shape[1:])[:n]
 
 
@@ -181,7 +181,7 @@ def cumulative_prod(x: Any, /, *, axis: int | None = None, include_initial: bool
 
 def _logcumsumexp_rule(g, y, x, axis):
     along, x_ = axis or 0, x.reshape(y.shape)
-    shrinking = softmax_weights(before(y, along), y)  # exp(y[i-1] - y[i]) <= 1
+    shrinking = softmax_weights(before(y, along, -np.inf), y)  # exp(y[i-1] - y[i]) <= 1
     return (softmax_weights(x_, y) * recurrence(shrinking, g, along, True)).reshape(x.shape)
 
 
@@ -198,7 +198,7 @@ def logcumsumexp(x, axis=None):
 
 def row(x, axis):
     """The flattened array for axis None; a number has one element to run along, as for np.cumsum."""
-    return x.reshape(-1) if axis is None or x.ndim == 0 else x
+    return np.reshape(x, -1) if axis is None or np.ndim(x) == 0 else x
 
 
 # ---- extrema -------------------------------------------------------------------------------------------------------

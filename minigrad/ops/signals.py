@@ -76,6 +76,8 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Tensor:
         dx = diff(x, axis=axis if np.ndim(x) > 1 else -1)
     axis = normalize_axis_index(axis, y.ndim, "trapezoid")
     if np.ndim(x) == 1:
+        if len(x) != y.shape[axis]:
+            raise ValueError(f"trapezoid: {len(x)} places for {y.shape[axis]} samples along axis {axis}")
         dx = _along(dx, axis, y.ndim)
     return sum(dx * (y[at(axis, slice(1, None))] + y[at(axis, slice(-1))]) / 2, axis=axis)
 
