@@ -344,6 +344,7 @@ class Tensor:
     def var(self, axis=None, ddof=0, keepdims=False): return ops.var(self, axis=axis, ddof=ddof, keepdims=keepdims)
     def std(self, axis=None, ddof=0, keepdims=False): return ops.std(self, axis=axis, ddof=ddof, keepdims=keepdims)
     def cumsum(self, axis=None): return ops.cumsum(self, axis=axis)
+    def cumprod(self, axis=None): return ops.cumprod(self, axis=axis)
     def argmax(self, axis=None): return self._data.argmax(axis)
     def argmin(self, axis=None): return self._data.argmin(axis)
     def argsort(self, axis=-1): return np.argsort(self._data, axis)

@@ -28,6 +28,40 @@ def _prod(x, axis=None, keepdims=False):
     return x if keepdims else x.reshape([n for i, n in enumerate(x.shape) if i not in axes])
 
 
+def _in_row(x, axis):
+    """What a scan runs along: torch's take no axis None, and no numbers."""
+    return (x.reshape(-1), 0) if axis is None else (x, axis)
+
+
+def _scan(name):
+    def scan(x, axis=None):
+        y = getattr(torch, name)(*_in_row(x, axis))
+        return y if torch.is_tensor(y) else y.values
+
+    return scan
+
+
+def _recurrence(a, b, axis=0, reverse=False):
+    """Written out, since torch has none."""
+    n, rows = b.shape[axis], {}
+    for i in reversed(range(n)) if reverse else range(n):
+        j, c = (i + 1, i + 1) if reverse else (i - 1, i)
+        rows[i] = b.select(axis, i) + (a.select(axis, c) * rows[j] if j in rows else 0)
+    return torch.stack([rows[i] for i in range(n)], axis) + 0 * a if n else a * b
+
+
+def _extremum_of_known(extremum, worst):
+    def reduced(x, axis=None, keepdims=False):
+        return extremum(torch.where(x.isnan(), worst, x), _all(x, axis), keepdims)
+
+    return reduced
+
+
+def _convolve(a, v, mode="full"):
+    pad = len(v) - 1 if mode == "full" else 0
+    return F.conv1d(a[None, None], v.flip(0)[None, None], padding=pad)[0, 0]
+
+
 def _nll_loss(x, target, reduction="mean"):
     picked = -x.gather(-1, target[..., None])[..., 0]
     return {"mean": picked.mean(), "sum": picked.sum(), "none": picked}[reduction]
@@ -93,8 +127,12 @@ OTHERWISE = {
     "clip": lambda *xs: torch.clamp(*torch.broadcast_tensors(*xs)),  # clamp can't broadcast x
     "concatenate": lambda *xs, axis=0: torch.cat(xs, axis),
     "cross": lambda a, b: torch.linalg.cross(*torch.broadcast_tensors(a, b)),
-    "cumsum": lambda x, axis=None: x.reshape(-1).cumsum(0) if axis is None else x.cumsum(axis),
     "digamma": _polygamma,
+    "convolve": _convolve,
+    "cummax": _scan("cummax"),
+    "cummin": _scan("cummin"),
+    "cumprod": _scan("cumprod"),
+    "cumsum": _scan("cumsum"),
     "einsum": lambda *xs, subscripts: torch.einsum(subscripts, *xs),
     "erfcinv": lambda x: torch.erfinv(1 - x),
     "expand_dims": lambda x, axis=0: x.unsqueeze(axis),
@@ -113,18 +151,22 @@ OTHERWISE = {
     "jv": _bessel(-1, lambda x, v: (x / 2) ** v, 1),
     "linspace": lambda start, stop, num=50, endpoint=True, axis=0: _linspace(start, stop, num, endpoint, axis),
     "log_softmax": lambda x, axis=-1: torch.log_softmax(x, axis),
+    "logcumsumexp": _scan("logcumsumexp"),
     "logsumexp": lambda x, axis=None, keepdims=False: torch.logsumexp(x, _all(x, axis), keepdims),
     "logaddexp2": lambda a, b: torch.logaddexp(a * np.log(2), b * np.log(2)) / np.log(2),
     "max": lambda x, axis=None, keepdims=False: torch.amax(x, _all(x, axis), keepdims),
     "mean": lambda x, axis=None, keepdims=False: torch.mean(x, _all(x, axis), keepdims),
     "min": lambda x, axis=None, keepdims=False: torch.amin(x, _all(x, axis), keepdims),
     "mod": torch.remainder,
+    "nanmax": _extremum_of_known(torch.amax, -np.inf),
+    "nanmin": _extremum_of_known(torch.amin, np.inf),
     "nll_loss": lambda log_p, target, reduction="mean": F.nll_loss(log_p, target, reduction=reduction),
     "polygamma": lambda x, n=2: _polygamma(x, n),
     "power": torch.pow,
     "prod": _prod,
     "overlap": lambda x, axis=0: _overlap(x, axis),
     "repeat": lambda x, repeats=1, axis=0: x.repeat_interleave(repeats, axis),
+    "recurrence": _recurrence,
     "reshape": lambda x, shape: x.reshape(shape),
     "rint": torch.round,
     "roll": lambda x, shift, axis=None: torch.roll(x, shift, axis),

@@ -6,10 +6,13 @@ from . import (
     elementwise,
     joining,
     moving,
+    order,
     picking,
     products,
     reduce,
+    scans,
     shape,
+    signals,
     spacing,
     special,
     trigonometry,
@@ -24,11 +27,15 @@ from .elementwise import identity
 from .joining import *
 from .moving import *
 from .numpy import compare, numpy_function, numpy_ufunc
+from .order import *
 from .picking import *
 from .picking import getitem, plain_key, scatter
 from .products import *
 from .reduce import *
+from .scans import *
+from .scans import recurrence
 from .shape import *
+from .signals import *
 from .spacing import *
 from .special import *
 from .trigonometry import *
@@ -42,11 +49,13 @@ __all__ += elementwise.__all__
 __all__ += joining.__all__
 __all__ += moving.__all__
 __all__ += picking.__all__
+__all__ += order.__all__
 __all__ += products.__all__
 __all__ += reduce.__all__
+__all__ += scans.__all__
 __all__ += shape.__all__
+__all__ += signals.__all__
 __all__ += spacing.__all__
 __all__ += special.__all__
 __all__ += trigonometry.__all__
-
 __all__ += writing.__all__

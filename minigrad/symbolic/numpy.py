@@ -138,6 +138,16 @@ def _argsort(x: Any, axis: int = -1, **params: Any) -> Any:
     return np.moveaxis(places, -1, axis)
 
 
+def _argpartition(x: Any, kth: Any, axis: int = -1, **params: Any) -> Any:
+    return _argsort(x, axis)
+
+
+def _searchsorted(x: Any, values: Any, side: str = "left", sorter: Any = None) -> Any:
+    comes_before = sympy.Le if side == "right" else sympy.Lt
+    places = [sum(decide(comes_before(e, v)) for e in np.ravel(x).tolist()) for v in np.ravel(values).tolist()]
+    return np.reshape(places, np.shape(values)).astype(int)
+
+
 def _sort(x: Any, axis: int = -1, **params: Any) -> Any:
     return np.take_along_axis(x, _argsort(x, axis), axis)
 
@@ -161,8 +171,9 @@ def _no_reading(name: str) -> Callable:
 FUNCTIONS |= {
     np.where: _where, np.clip: _clip, np.var: _var, np.std: _std, np.average: _average, np.linalg.norm: _norm,
     np.dot: _product(np.dot), np.inner: _product(np.inner), np.vdot: _product(np.vdot), np.outer: _product(np.outer),
-    np.tensordot: _product(np.tensordot), np.einsum: _einsum, np.argmax: _best(True), np.argmin: _best(False),
-    np.argsort: _argsort, np.sort: _sort, np.nonzero: _nonzero, np.count_nonzero: _count_nonzero,
+    np.tensordot: _product(np.tensordot), np.convolve: _product(np.convolve), np.einsum: _einsum,
+    np.argmax: _best(True), np.argmin: _best(False), np.argsort: _argsort, np.argpartition: _argpartition,
+    np.searchsorted: _searchsorted, np.sort: _sort, np.nonzero: _nonzero, np.count_nonzero: _count_nonzero,
     np.sum: lambda x, axis=None, dtype=None, out=None, **params: np.add.reduce(x, axis=axis, **params),
     np.zeros_like: lambda x, dtype=None, order="K", subok=True, shape=None: _full(x, 0, shape),
     np.ones_like: lambda x, dtype=None, order="K", subok=True, shape=None: _full(x, 1, shape),
