@@ -31,17 +31,60 @@ def _nll_loss(x, target, reduction="mean"):
     return {"mean": picked.mean(), "sum": picked.sum(), "none": picked}[reduction]
 
 
+def _columns(b):
+    """A right-hand side as a matrix, and whether it was a vector (for NumPy: only if it has one axis)."""
+    return (b[:, None], True) if b.ndim == 1 else (b, False)
+
+
+def _solve(a, b):
+    b, vector = _columns(b)
+    y = torch.linalg.solve(a, b)
+    return y[..., 0] if vector else y
+
+
+def _solve_triangular(a, b, trans=0, lower=False, unit_diagonal=False):
+    b, vector = _columns(b)
+    a, upper = (a.mT, bool(lower)) if trans else (a, not lower)
+    y = torch.linalg.solve_triangular(a, b, upper=upper, unitriangular=bool(unit_diagonal))
+    return y[..., 0] if vector else y
+
+
+def _signs(x, positive):
+    return torch.where((x < 0) & positive, -1.0, 1.0).to(x.dtype).detach()
+
+
+def _eigh(a, positive=False):
+    w, v = torch.linalg.eigh((a + a.mT) / 2)
+    return torch.cat([w[..., None, :], v * _signs(v[..., -1:, :], positive)], -2)
+
+
+def _svd(a, positive=False):
+    u, s, vh = torch.linalg.svd(a, full_matrices=False)
+    signs = _signs(u[..., -1:, :], positive)
+    return torch.cat([u * signs, s[..., None, :], vh.mT * signs], -2)
+
+
+def _qr(a, positive=False):
+    q, r = torch.linalg.qr(a)
+    signs = _signs(r.diagonal(dim1=-2, dim2=-1)[..., None, :], positive)
+    return torch.cat([q * signs, r.mT * signs], -2)
+
+
 # torch's counterpart of an op that has a card, taking our parameters, where torch has it under another name or with
 # other arguments. (torch.max would not do for max: along an axis it gives a tie's whole gradient to one element, where
 # torch.amax shares it.)
 OTHERWISE = {
     "astype": lambda x, dtype: x.to(torch.from_numpy(np.zeros(0, dtype)).dtype),
     "broadcast_to": lambda x, shape: torch.broadcast_to(x, shape),
+    "cholesky": lambda a, upper=False: torch.linalg.cholesky((a + a.mT) / 2, upper=upper),
     "clip": lambda *xs: torch.clamp(*torch.broadcast_tensors(*xs)),  # clamp can't broadcast x
+    "cofactors": lambda a: torch.linalg.det(a)[..., None, None] * torch.linalg.inv(a).mT,
     "concatenate": lambda *xs, axis=0: torch.cat(xs, axis),
     "cumsum": lambda x, axis=None: x.reshape(-1).cumsum(0) if axis is None else x.cumsum(axis),
+    "eigh": _eigh,
     "einsum": lambda *xs, subscripts: torch.einsum(subscripts, *xs),
     "expand_dims": lambda x, axis=0: x.unsqueeze(axis),
+    "expm": torch.linalg.matrix_exp,
     "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
     "getitem": lambda x, key: x[key],
     "identity": torch.clone,
@@ -51,17 +94,24 @@ OTHERWISE = {
     "mean": lambda x, axis=None, keepdims=False: torch.mean(x, _all(x, axis), keepdims),
     "min": lambda x, axis=None, keepdims=False: torch.amin(x, _all(x, axis), keepdims),
     "nll_loss": lambda log_p, target, reduction="mean": F.nll_loss(log_p, target, reduction=reduction),
+    "over_gaps": torch.div,
+    "pinv": lambda a, rcond=None: torch.linalg.pinv(a, rtol=1e-15 if rcond is None else rcond),
     "power": torch.pow,
     "prod": _prod,
+    "qr": _qr,
     "reshape": lambda x, shape: x.reshape(shape),
     "root": lambda x, n=2: torch.pow(x, 1 / n),
     "scatter": lambda x, key, shape: torch.zeros(shape, dtype=x.dtype).index_put(
         (torch.as_tensor(key),), x, accumulate=True
     ),
+    "slogdet": lambda a: torch.linalg.slogdet(a).logabsdet,
     "softmax": lambda x, axis=-1: torch.softmax(x, axis),
+    "solve": _solve,
+    "solve_triangular": _solve_triangular,
     "squeeze": lambda x, axis=None: x.squeeze() if axis is None else x.squeeze(axis),
     "stack": lambda *xs, axis=0: torch.stack(xs, axis),
     "sum": lambda x, axis=None, keepdims=False: torch.sum(x, _all(x, axis), keepdims),
+    "svd": _svd,
     "transpose": lambda x, axes=None: x.permute(axes or tuple(range(x.ndim))[::-1]),
     "vdot": lambda a, b: (a * b).sum(),
 }

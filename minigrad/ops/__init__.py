@@ -1,6 +1,6 @@
 """The ops: cards grouped by kind. Adding an op touches one of these files only: its name goes into `__all__` there."""
 
-from . import activations, elementwise, products, reduce, shape
+from . import activations, decompositions, determinants, elementwise, products, reduce, shape, solving
 from .activations import *
 from .activations import nll_loss
 from .card import CARDS, COMPOSITES, NUMPY, Op
@@ -12,7 +12,7 @@ from .reduce import *
 from .shape import *
 from .shape import getitem, plain_key, scatter
 
-# What `mg` offers under the same names.
+# What `mg` offers under the same names. (`mg.linalg` has the names of the files on matrices.)
 __all__: list[str] = []
 __all__ += activations.__all__
 __all__ += elementwise.__all__

@@ -179,6 +179,10 @@ FUNCTIONS |= {
     np.full_like: lambda x, value, dtype=None, order="K", subok=True, shape=None: _full(x, value, shape),
     np.empty_like: lambda x, dtype=None, order="K", subok=True, shape=None: _full(x, 0, shape),
     np.round: _no_reading("np.round"), np.sinc: lambda x: over_elements(sympy.sinc, sympy.pi * x),
+} | {
+    function: card.forward
+    for function, card in NUMPY.items()
+    if function.__module__ == "numpy.linalg" and isinstance(card, Op)
 }  # fmt: skip
 
 
