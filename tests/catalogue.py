@@ -50,23 +50,25 @@ def _solve_triangular(a, b, trans=0, lower=False, unit_diagonal=False):
 
 
 def _signs(x, positive):
-    return torch.where((x < 0) & positive, -1.0, 1.0).to(x.dtype).detach()
+    """What makes the diagonal positive, in a row."""
+    diagonal = x.diagonal(dim1=-2, dim2=-1)[..., None, :]
+    return torch.where((diagonal < 0) & positive, -1.0, 1.0).to(x.dtype).detach()
 
 
 def _eigh(a, positive=False):
     w, v = torch.linalg.eigh((a + a.mT) / 2)
-    return torch.cat([w[..., None, :], v * _signs(v[..., -1:, :], positive)], -2)
+    return torch.cat([w[..., None, :], v * _signs(v, positive)], -2)
 
 
 def _svd(a, positive=False):
     u, s, vh = torch.linalg.svd(a, full_matrices=False)
-    signs = _signs(u[..., -1:, :], positive)
+    signs = _signs(u, positive)
     return torch.cat([u * signs, s[..., None, :], vh.mT * signs], -2)
 
 
 def _qr(a, positive=False):
     q, r = torch.linalg.qr(a)
-    signs = _signs(r.diagonal(dim1=-2, dim2=-1)[..., None, :], positive)
+    signs = _signs(r, positive)
     return torch.cat([q * signs, r.mT * signs], -2)
 
 

@@ -3,9 +3,9 @@
 An op has one result, so a card gives all parts of a decomposition in one array, below each other, and the public function
 cuts it. So the gradients of all parts arrive in one rule. Every function takes stacks of matrices.
 
-Vectors are determined up to their sign only, and a loss must not depend on it. Where numbers choose the sign as LAPACK
-does, formulas on symbols (and the parameter `positive` of the cards) make the last component of each vector positive,
-and the diagonal of R.
+Vectors are determined up to their sign only, and a loss must not depend on it. Numbers have the signs that LAPACK chooses.
+Formulas on symbols (and the parameter `positive` of the cards) choose them such that the diagonal of the matrix of
+eigenvectors, or of U, or of R, is positive.
 """
 
 from __future__ import annotations
@@ -46,6 +46,11 @@ class SVDResult(NamedTuple):
     U: Tensor
     S: Tensor
     Vh: Tensor
+
+
+def signs_of_diagonal(x):
+    """1 and -1 in a row, by which the columns (or rows) are multiplied to make the diagonal positive."""
+    return np.where(np.diagonal(x, axis1=-2, axis2=-1) < 0, -1, 1).astype(x.dtype)[..., None, :]
 
 
 # ---- Cholesky ------------------------------------------------------------------------------------------------------
@@ -106,17 +111,21 @@ def _qr_parts(y, a):
 def _qr_rule(g, y, a, positive):
     # S. Walter and L. Lehmann 2010, "Algorithmic differentiation of linear algebra functions with application in optimum
     # experimental design" (arXiv:1001.1654), for at least as many rows as columns. Otherwise a = [x, z] with x square,
-    # R = [u, v]: v = Q.T z is a product, and Q, u are those of x.
+    # R = [u, v]: v = Q.T z is a product, and Q, u are those of x. What comes from Q and what from R are kept apart as
+    # long as they can be, since their sizes may differ much.
     (q, r), (gq, gr) = _qr_parts(y, a), _qr_parts(g, a)
     k = q.shape[-1]
     wide = a.shape[-1] > k
     if wide:
         gv, z = gr[..., k:], a[..., k:]
         gq, gr, r = gq + np.matmul(z, transposed(gv)), gr[..., :k], r[..., :k]
-    m = np.matmul(r, transposed(gr)) - np.matmul(transposed(gq), q)
-    mirrored = triangle(m, lower=True) + transposed(triangle(m, lower=True, strict=True))
     _regular(r)
-    gx = transposed(solve(r, transposed(gq + np.matmul(q, mirrored))))
+    turn, m = np.matmul(transposed(q), gq), np.matmul(r, transposed(gr))
+    inside = triangle(turn - transposed(turn) + m, lower=True) + transposed(triangle(m, lower=True, strict=True))
+    gx = np.matmul(q, inside)
+    if a.shape[-2] > k:
+        gx = gx + gq - np.matmul(q, turn)
+    gx = transposed(solve(r, transposed(gx)))
     return np.concatenate([gx, np.matmul(q, gv)], -1) if wide else gx
 
 
@@ -144,12 +153,12 @@ def _written_qr(a, positive):
 
 
 @op(sympy=_written_qr, vjp=_qr_rule,
-    cases=[([shape], {"positive": True}) for shape in ((2, 2), (3, 2), (2, 3))])
+    cases=[([shape], {"positive": True}) for shape in ((2, 2), (2, 1), (1, 2))])
 def qr_(a, positive=False):
     q, r = np.linalg.qr(a)
     if positive:
-        signs = np.where(np.diagonal(r, axis1=-2, axis2=-1) < 0, -1, 1).astype(r.dtype)
-        q, r = q * signs[..., None, :], r * signs[..., :, None]
+        signs = signs_of_diagonal(r)
+        q, r = q * signs, r * transposed(signs)
     return np.concatenate([q, transposed(r)], -2)
 
 
@@ -265,11 +274,16 @@ def _written_eigh(a, positive):
         raise TypeError("the formula of eigenvalues is written out for matrices of symbols up to 2 x 2 only")
     if n < 2:
         return np.concatenate([a, np.ones_like(a)], -2) if n else np.zeros_like(a, shape=(*a.shape[:-2], 1, 0))
-    half, b = (a[..., 0, 0] - a[..., 1, 1]) / 2, a[..., 0, 1]
-    mean, r = (a[..., 0, 0] + a[..., 1, 1]) / 2, np.sqrt(half * half + b * b)
-    below, above = np.sqrt(2 * r * (r + half)), np.sqrt(2 * r * (r - half))
-    rows = [(mean - r, mean + r), (-b / below, b / above), ((r + half) / below, (r - half) / above)]
-    return np.stack([np.stack(row, -1) for row in rows], -2)
+    mean, half, b = (a[..., 0, 0] + a[..., 1, 1]) / 2, (a[..., 0, 0] - a[..., 1, 1]) / 2, a[..., 0, 1]
+    r = np.sqrt(half * half + b * b)
+    v = _rotation(r - half, -b, np.sqrt(2 * r * (r - half)))
+    return np.concatenate([np.stack([mean - r, mean + r], -1)[..., None, :], v], -2)
+
+
+def _rotation(c, s, length):
+    """[[c, -s], [s, c]] / length."""
+    rows = [np.stack([c, -s], -1), np.stack([s, c], -1)]
+    return np.stack(rows, -2) / length[..., None, None]
 
 
 @op(sympy=_written_eigh, vjp=_eigh_rule,
@@ -279,7 +293,7 @@ def eigh_(a, positive=False):
     square(a)
     w, v = each_matrix(np.linalg.eigh, symmetric(a), wrong="has eigenvalues that do not converge")
     if positive:
-        v = v * np.where(v[..., -1:, :] < 0, -1, 1).astype(v.dtype)
+        v = v * signs_of_diagonal(v)
     return np.concatenate([w[..., None, :], v], -2)
 
 
@@ -374,9 +388,17 @@ def _written_svd(a, positive):
             "the formula of singular values is written out for one or two rows of symbols, and at least as many columns, "
             f"only, not for {m} x {n}"
         )
-    y = _written_eigh(np.matmul(a, transposed(a)), True)
-    u, s = y[..., 1:, ::-1], np.sqrt(y[..., :1, ::-1])
-    return np.concatenate([u, s, np.matmul(transposed(a), u) / s], -2)
+    t = transposed(a)
+    product = np.matmul(a, t)
+    if m == 1:
+        u, s = np.ones_like(product), np.sqrt(product)
+    else:
+        mean, half = (product[..., 0, 0] + product[..., 1, 1]) / 2, (product[..., 0, 0] - product[..., 1, 1]) / 2
+        b = product[..., 0, 1]
+        r = np.sqrt(half * half + b * b)
+        u = _rotation(r + half, b, np.sqrt(2 * r * (r + half)))
+        s = np.stack([np.sqrt(mean + r), np.sqrt(mean - r)], -1)[..., None, :]
+    return np.concatenate([u, s, np.matmul(t, u) / s], -2)
 
 
 @op(sympy=_written_svd, vjp=_svd_rule, cases=[([shape], {"positive": True}) for shape in ((2, 2), (1, 2), (1, 1))],
@@ -386,7 +408,7 @@ def svd_(a, positive=False):
     u, s, vh = each_matrix(function, a, wrong="has singular values that do not converge")
     v = transposed(vh)
     if positive:
-        signs = np.where(u[..., -1:, :] < 0, -1, 1).astype(u.dtype)
+        signs = signs_of_diagonal(u)
         u, v = u * signs, v * signs
     return np.concatenate([u, s[..., None, :], v], -2)
 

@@ -12,9 +12,13 @@ from .card import composite, op
 from .decompositions import svd_, svd_parts, svdvals
 from .products import norm
 from .reduce import _product_of_the_others as product_of_the_others
-from .solving import REGULAR, inv, matrix, minors, signs, square, transposed, written_det
+from .shape import scatter
+from .solving import REGULAR, inv, matrix, minors, others, signs, square, transposed, written_det
 
 __all__ = ["SlogdetResult", "cond", "det", "slogdet"]
+
+
+SMALL = 4  # up to this order, a cofactor is computed as a determinant; beyond it, by singular values
 
 
 class SlogdetResult(NamedTuple):
@@ -25,11 +29,6 @@ class SlogdetResult(NamedTuple):
 
 
 # ---- the determinant -----------------------------------------------------------------------------------------------
-
-
-def cofactors(a):
-    """The gradient of the determinant, det(a) inv(a).T where that exists: polynomials, so without division."""
-    return signs(a) * det(minors(a)) if a.shape[-1] <= 4 else cofactors_(a)
 
 
 @op(numpy=np.linalg.det, sympy=written_det, vjp=lambda g, y, a: g[..., None, None] * cofactors(a),
@@ -51,15 +50,18 @@ def det(a):
 
 
 def _cofactors_rule(g, y, a):
+    if a.shape[-1] <= SMALL:
+        slopes = (g * signs(a))[..., None, None] * cofactors(minors(a))
+        return scatter(slopes, (..., *others(a.shape[-1])), a.shape)
     # With a = u s v.T, det'' = det(u) det(v) times that of the diagonal matrix s, whose second derivative by the elements
     # ii and jj is the product p_ij of all other singular values, and by ij and ji it is -p_ij.
     u, s, v = svd_parts(svd_(a), a)
     sign = np.sign(np.linalg.det(plain(u)) * np.linalg.det(plain(v)))[..., None, None]
-    others = products_of_the_others(s)
+    products = products_of_the_others(s)
     h = np.matmul(np.matmul(transposed(u), g), v)
     eye = np.eye(s.shape[-1], dtype=bool)
-    sums = np.matmul(others, np.add.reduce(np.where(eye, h, 0), axis=-1)[..., None])
-    core = np.where(eye, sums, 0) - others * transposed(h)
+    sums = np.matmul(products, np.add.reduce(np.where(eye, h, 0), axis=-1)[..., None])
+    core = np.where(eye, sums, 0) - products * transposed(h)
     return sign * np.matmul(np.matmul(u, core), transposed(v))
 
 
@@ -74,12 +76,15 @@ def _written_cofactors(a):
     return signs(a) * written_det(minors(a))
 
 
-@op(sympy=_written_cofactors, vjp=_cofactors_rule, cases=[([(2, 2)], {})])
-def cofactors_(a):
+@op(sympy=_written_cofactors, vjp=_cofactors_rule, cases=[([(2, 2)], {}), ([(3, 3)], {})])
+def cofactors(a):
+    """The gradient of the determinant: det(a) inv(a).T where that exists, but these are polynomials, and exist always."""
+    if a.shape[-1] <= SMALL:
+        return signs(a) * np.linalg.det(minors(a))
     u, s, vh = np.linalg.svd(a)
-    others = plain(product_of_the_others(np.ones_like(s[..., 0]), None, s, -1, False))
+    products = plain(product_of_the_others(np.ones_like(s[..., 0]), None, s, -1, False))
     sign = np.sign(np.linalg.det(u) * np.linalg.det(vh))
-    return np.matmul(u * (sign[..., None] * others)[..., None, :], vh)
+    return np.matmul(u * (sign[..., None] * products)[..., None, :], vh)
 
 
 def _slogdet_rule(g, y, a):

@@ -76,11 +76,15 @@ def written_out(what, a, largest):
         raise TypeError(f"the formula of {what} is written out for matrices of symbols up to {sizes} only")
 
 
+def others(n):
+    """Indices [i, j, :, :] of the elements of a matrix that are neither in row i nor in column j."""
+    rest = np.array([[k for k in range(n) if k != i] for i in range(n)], int).reshape(n, max(n - 1, 0))
+    return rest[:, None, :, None], rest[None, :, None, :]
+
+
 def minors(a):
     """Each matrix without row i and column j, at [..., i, j, :, :]."""
-    n = a.shape[-1]
-    others = np.array([[k for k in range(n) if k != i] for i in range(n)], int).reshape(n, max(n - 1, 0))
-    return a[..., others[:, None, :, None], others[None, :, None, :]]
+    return a[(..., *others(a.shape[-1]))]
 
 
 def signs(a):
@@ -433,7 +437,8 @@ def _series(derivatives, x, eye):
     return total
 
 
-@op(sympy=_written_expm, vjp=_expm_rule, cases=[([(2, 2)], {}), ([(2, 1, 1)], {})])
+@op(sympy=_written_expm, vjp=_expm_rule,
+    cases=[([np.array([[0.5, 0.25], [0.75, -0.5]])], {}), ([np.array([[[0.5]], [[-1.0]]])], {})])
 def expm(a):
     """The exponential of a square matrix, I + a + a @ a / 2 + ...; each for a stack. Values are SciPy's.
 
