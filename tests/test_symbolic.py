@@ -227,7 +227,7 @@ FORMULAS = {
               lambda a, b: [sympy.Piecewise((i, i > 0), (j, True)) for i, j in zip(a, b, strict=True)]),
     # matrices: SymPy's own functions of them where it has one
     "det": (mg.linalg.det, [(3, 3)], lambda a: M(a).det()),
-    "det of order 4": (mg.linalg.det, [(4, 4)], lambda a: M(a).det(method="berkowitz")),
+    "det of order 4": (mg.linalg.det, [(4, 4)], lambda a: M(a).det(method="berkowitz"), (-3, 3), False),
     "cofactors": (cofactors, [(3, 3)], lambda a: M(a).adjugate().T),
     "slogdet": (lambda a: mg.linalg.slogdet(a)[1], [(2, 2)], lambda a: log(abs(M(a).det()))),
     "inv": (mg.linalg.inv, [(2, 2)], lambda a: M(a).inv()),

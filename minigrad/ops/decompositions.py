@@ -1,11 +1,11 @@
 """Decompositions of matrices: Cholesky, QR, eigenvalues of symmetric matrices, singular values.
 
-An op has one result, so a card gives all parts of a decomposition in one array, below each other, and the public function
-cuts it. So the gradients of all parts arrive in one rule. Every function takes stacks of matrices.
+An op has one result, so a card gives all parts of a decomposition in one array, below each other, and the public
+function cuts it. So the gradients of all parts arrive in one rule. Every function takes stacks of matrices.
 
-Vectors are determined up to their sign only, and a loss must not depend on it. Numbers have the signs that LAPACK chooses.
-Formulas on symbols (and the parameter `positive` of the cards) choose them such that the diagonal of the matrix of
-eigenvectors, or of U, or of R, is positive.
+Vectors are determined up to their sign only, and a loss must not depend on it. Numbers have the signs that LAPACK
+chooses. Formulas on symbols (and the parameter `positive` of the cards) choose them such that the diagonal of the
+matrix of eigenvectors, or of U, or of R, is positive.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from numpy.linalg import LinAlgError
 from ..names import known
 from ..tensor import Tensor, as_tensor, plain
 from .card import NUMPY, composite, op
+from .shape import take_along_axis
 from .solving import each_matrix, matrix, pinv_, solve, square, symmetric, transposed, triangle
 
 __all__ = [
@@ -109,10 +110,10 @@ def _qr_parts(y, a):
 
 
 def _qr_rule(g, y, a, positive):
-    # S. Walter and L. Lehmann 2010, "Algorithmic differentiation of linear algebra functions with application in optimum
-    # experimental design" (arXiv:1001.1654), for at least as many rows as columns. Otherwise a = [x, z] with x square,
-    # R = [u, v]: v = Q.T z is a product, and Q, u are those of x. What comes from Q and what from R are kept apart as
-    # long as they can be, since their sizes may differ much.
+    # S. Walter and L. Lehmann 2010, "Algorithmic differentiation of linear algebra functions with application in
+    # optimum experimental design" (arXiv:1001.1654), for at least as many rows as columns. Otherwise a = [x, z] with x
+    # square, R = [u, v]: v = Q.T z is a product, and Q, u are those of x. What comes from Q and what from R are kept
+    # apart as long as they can be, since their sizes may differ much.
     (q, r), (gq, gr) = _qr_parts(y, a), _qr_parts(g, a)
     k = q.shape[-1]
     wide = a.shape[-1] > k
@@ -133,7 +134,7 @@ def _regular(r):
     r = plain(r)
     if r.dtype != object and (np.diagonal(r, axis1=-2, axis2=-1) == 0).any():
         raise LinAlgError(
-            "qr: its gradient needs independent columns, and R has a zero on its diagonal here; svd or pinv may do instead"
+            "qr: its gradient needs independent columns, and R has a zero on its diagonal here; svd or pinv may do"
         )
 
 
@@ -148,7 +149,8 @@ def _written_qr(a, positive):
     if len(columns) > 2:
         raise TypeError("the formula of qr is written out for up to two rows or columns of symbols only")
     q = np.stack(columns, -1)
-    r = triangle(np.matmul(transposed(q), a), lower=False) if a.shape[-1] == len(columns) else np.matmul(transposed(q), a)
+    r = np.matmul(transposed(q), a)
+    r = np.concatenate([triangle(r[..., : len(columns)], lower=False), r[..., len(columns) :]], -1)
     return np.concatenate([q, transposed(r)], -2)
 
 
@@ -218,32 +220,41 @@ def completed(u: Any, others: np.ndarray) -> Any:
     vjp=(lambda g, y, k, gap: over_gaps(g, gap),
          lambda g, y, k, gap: -over_gaps(g * y, gap)))
 def over_gaps(k, gap):
-    """k / gap, and 0 where k = gap = 0: a pair of equal eigenvalues does not matter where no gradient comes to it."""
-    if hasattr(k, "read_card") or hasattr(gap, "read_card"):
-        return k / gap
-    if ((gap == 0) & (k != 0)).any():
-        raise LinAlgError(
-            "the vectors of equal eigenvalues or singular values (or of a singular value 0) are no function of the matrix, "
-            "so there is no gradient through them; through the values alone there is, of the first order. What does not "
-            "depend on the choice of the vectors can be computed without them: by inv, pinv, det, expm, matrix_power"
+    """k / gap, where no gap is 0 (even for k = 0: in a second derivative k may be 0 because the gap is)."""
+    if gap.dtype != object and (gap == 0).any():
+        error = LinAlgError(
+            "eigh or svd: the vectors of equal eigenvalues or singular values (or of a singular value 0) are no "
+            "function of the matrix, so there is no gradient through them. Through the values there is one, but it "
+            "turns the vectors, so it has none itself. Without either, there are inv, pinv, det, expm and matrix_power"
         )
-    return np.divide(k, gap, out=np.zeros_like(k), where=gap != 0)
+        error.explained = True  # type: ignore[attr-defined]  # nobody called this op by its name
+        raise error
+    return k / gap
 
 
-def or_zero(x, values):
-    """Differences of eigenvalues (or of singular values) that are within rounding of 0, set to 0."""
-    known, values = plain(x), plain(values)
-    if values.dtype == object:
+def columns_of(*gradients):
+    """Which columns, that is, which vectors, get a gradient at all."""
+    found = [(plain(g) != 0).any(axis=-2) for g in gradients if plain(g).dtype != object]
+    return np.logical_or.reduce(found) if found else None
+
+
+def apart(x, values, used):
+    """Differences of eigenvalues or singular values, to divide by: 0 where they are 0 up to rounding.
+
+    Where moreover no gradient comes to the vectors (`used` is false), they are set to infinity: as if far apart.
+    """
+    sizes = np.abs(plain(values))
+    if sizes.dtype == object:
         return x
-    largest = np.max(np.abs(values), axis=-1, initial=0).reshape(values.shape[:-1] + (1,) * (x.ndim - values.ndim + 1))
-    bound = largest * (10 * values.shape[-1] * float(np.finfo(values.dtype).eps))
-    return np.where(np.abs(known) <= bound, 0, x)
+    largest = np.max(sizes, axis=-1, initial=0).reshape(sizes.shape[:-1] + (1,) * (x.ndim - sizes.ndim + 1))
+    bound = largest * (10 * sizes.shape[-1] * float(np.finfo(sizes.dtype).eps))
+    return np.where(np.abs(plain(x)) <= bound, np.where(used, 0, np.inf).astype(sizes.dtype), x)
 
 
-def gaps_of(values):
-    """values[j] - values[i] at [i, j], but for ones on the diagonal."""
-    gaps = or_zero(values[..., None, :] - values[..., :, None], values)
-    return np.where(np.eye(values.shape[-1], dtype=bool), 1, gaps)
+def apart_in_pairs(x, values, used):
+    """The same for pairs [i, j] of values, with ones on the diagonal."""
+    pairs = None if used is None else used[..., None, :] | used[..., :, None]
+    return np.where(np.eye(values.shape[-1], dtype=bool), 1, apart(x, values, pairs))
 
 
 def diagonal(x):
@@ -262,7 +273,8 @@ def _eigh_rule(g, y, a, positive):
     # Giles 2008, 3.1, for the symmetric part of a.
     w, v = y[..., 0, :], y[..., 1:, :]
     gw, gv = g[..., 0, :], g[..., 1:, :]
-    turned = over_gaps(skew(np.matmul(transposed(v), gv)), gaps_of(w))
+    gaps = apart_in_pairs(w[..., None, :] - w[..., :, None], w, columns_of(gv))
+    turned = over_gaps(skew(np.matmul(transposed(v), gv)), gaps)
     return np.matmul(np.matmul(v, diagonal(gw) + turned), transposed(v))
 
 
@@ -300,9 +312,9 @@ def eigh_(a, positive=False):
 def eigh(a: Any, UPLO: str | None = None) -> EighResult:
     """The eigenvalues of a symmetric matrix, smallest first, and its eigenvectors in the columns of a matrix.
 
-    What is decomposed is the symmetric part (a + a.T) / 2, so the gradient is symmetric, as torch's; or, if `UPLO` is "L"
-    or "U", the symmetric matrix with that triangle of a, which alone has a gradient then. (For a symmetric matrix all
-    of these are the same. Of another one, NumPy reads the lower triangle.)
+    What is decomposed is the symmetric part (a + a.T) / 2, so the gradient is symmetric, as torch's; or, if `UPLO` is
+    "L" or "U", the symmetric matrix with that triangle of a, which alone has a gradient then. (For a symmetric matrix
+    all of these are the same. Of another one, NumPy reads the lower triangle.)
 
     A gradient through the eigenvectors needs distinct eigenvalues, else it raises LinAlgError; one through the
     eigenvalues alone does not, but its own gradient does. The loss must not depend on the signs of the vectors.
@@ -320,7 +332,8 @@ def eigh(a: Any, UPLO: str | None = None) -> EighResult:
         if str(UPLO).upper() not in ("L", "U"):
             raise ValueError(f'eigh: UPLO={UPLO!r} is neither "L" nor "U", for the lower or the upper triangle')
         matrix("eigh", a)
-        lower = np.tri(*a.shape[-2:], dtype=bool)
+        square(a)
+        lower = np.tri(a.shape[-1]) == 1
         a = np.where(lower if str(UPLO).upper() == "L" else lower.T, a, transposed(a))
     y = eigh_(a)
     return EighResult(y[..., 0, :], y[..., 1:, :])
@@ -346,8 +359,8 @@ def eigvalsh(a: Any, UPLO: str | None = None) -> Tensor:
 def eig(a: Any) -> Any:
     """Refused: the eigenvalues of a matrix that is not symmetric are complex numbers."""
     raise TypeError(
-        "eig: the eigenvalues of a matrix that is not symmetric are complex numbers, which have no gradient here; eigh and "
-        "eigvalsh are for symmetric matrices, svd is for all"
+        "eig: the eigenvalues of a matrix that is not symmetric are complex numbers, which have no gradient here; eigh "
+        "and eigvalsh are for symmetric matrices, svd is for all"
     )
 
 
@@ -369,11 +382,12 @@ def _svd_rule(g, y, a, positive):
     # where two singular values are equal, only what would turn both their vectors at once is divided by 0.
     (u, s, v), (gu, gs, gv) = svd_parts(y, a), svd_parts(g, a)
     turn_u, turn_v = skew(np.matmul(transposed(u), gu)), skew(np.matmul(transposed(v), gv))
-    eye = np.eye(s.shape[-1], dtype=bool)
-    sums = np.where(eye, 1, or_zero(s[..., None, :] + s[..., :, None], s))
-    core = diagonal(gs) + over_gaps(turn_u + turn_v, gaps_of(s)) + over_gaps(turn_u - turn_v, sums)
+    used = columns_of(gu, gv)
+    gaps = apart_in_pairs(s[..., None, :] - s[..., :, None], s, used)
+    sums = apart_in_pairs(s[..., None, :] + s[..., :, None], s, used)
+    core = diagonal(gs) + over_gaps(turn_u + turn_v, gaps) + over_gaps(turn_u - turn_v, sums)
     ga = np.matmul(np.matmul(u, core), transposed(v))
-    s = or_zero(s, s)[..., None, :]
+    s = apart(s, s, used)[..., None, :]
     if u.shape[-2] > u.shape[-1]:
         ga = ga + np.matmul(over_gaps(gu - np.matmul(u, np.matmul(transposed(u), gu)), s), transposed(v))
     if v.shape[-2] > v.shape[-1]:
@@ -385,8 +399,8 @@ def _written_svd(a, positive):
     m, n = a.shape[-2:]
     if not 0 < m <= min(n, 2):
         raise TypeError(
-            "the formula of singular values is written out for one or two rows of symbols, and at least as many columns, "
-            f"only, not for {m} x {n}"
+            "the formula of singular values is written out for one or two rows of symbols and at least as many "
+            f"columns only, not for {m} x {n}"
         )
     t = transposed(a)
     product = np.matmul(a, t)
@@ -451,12 +465,12 @@ def svd(
 def _svd_of_symmetric(a: Tensor, compute_uv: bool) -> SVDResult | Tensor:
     w, v = eigh(a)
     order = np.argsort(-np.abs(w._data), axis=-1)
-    w = np.take_along_axis(w, order, -1)
+    w = take_along_axis(w, order, -1)
     if not compute_uv:
-        return np.abs(w)
-    u = np.take_along_axis(v, order[..., None, :], -1)
+        return abs(w)
+    u = take_along_axis(v, order[..., None, :], -1)
     signs = np.where(w._data < 0, -1, 1).astype(w.dtype)
-    return SVDResult(u, np.abs(w), transposed(u * signs[..., None, :]))
+    return SVDResult(u, abs(w), transposed(u * signs[..., None, :]))
 
 
 NUMPY[np.linalg.svd] = svd
@@ -493,7 +507,7 @@ def lstsq(a: Any, b: Any, rcond: float | None = None) -> tuple[Tensor, Tensor, i
     a, b = as_tensor(a), as_tensor(b)
     if a.ndim != 2 or b.ndim not in (1, 2) or b.shape[0] != a.shape[0]:
         raise LinAlgError(
-            f"lstsq: a is a matrix, and b a vector or matrix with as many rows; their shapes are {a.shape} and {b.shape}"
+            f"lstsq: a is a matrix, b a vector or matrix with as many rows; their shapes are {a.shape} and {b.shape}"
         )
     m, n = a.shape
     if a.dtype != object:

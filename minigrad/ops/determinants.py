@@ -53,8 +53,8 @@ def _cofactors_rule(g, y, a):
     if a.shape[-1] <= SMALL:
         slopes = (g * signs(a))[..., None, None] * cofactors(minors(a))
         return scatter(slopes, (..., *others(a.shape[-1])), a.shape)
-    # With a = u s v.T, det'' = det(u) det(v) times that of the diagonal matrix s, whose second derivative by the elements
-    # ii and jj is the product p_ij of all other singular values, and by ij and ji it is -p_ij.
+    # With a = u s v.T, det'' = det(u) det(v) times that of the diagonal matrix s, whose second derivative by the
+    # elements ii and jj is the product p_ij of all other singular values, and by ij and ji it is -p_ij.
     u, s, v = svd_parts(svd_(a), a)
     sign = np.sign(np.linalg.det(plain(u)) * np.linalg.det(plain(v)))[..., None, None]
     products = products_of_the_others(s)
@@ -78,7 +78,7 @@ def _written_cofactors(a):
 
 @op(sympy=_written_cofactors, vjp=_cofactors_rule, cases=[([(2, 2)], {}), ([(3, 3)], {})])
 def cofactors(a):
-    """The gradient of the determinant: det(a) inv(a).T where that exists, but these are polynomials, and exist always."""
+    """The gradient of the determinant: det(a) inv(a).T where that exists, and the same polynomials elsewhere."""
     if a.shape[-1] <= SMALL:
         return signs(a) * np.linalg.det(minors(a))
     u, s, vh = np.linalg.svd(a)
@@ -90,8 +90,8 @@ def cofactors(a):
 def _slogdet_rule(g, y, a):
     if plain(y).dtype != object and np.isneginf(plain(y)).any():
         raise LinAlgError(
-            "slogdet: the matrix is singular: the logarithm of its determinant is -inf, which has no slope; the gradient "
-            "of det is exact there"
+            "slogdet: the matrix is singular: the logarithm of its determinant is -inf, which has no slope; the "
+            "gradient of det is exact there"
         )
     return g[..., None, None] * transposed(inv(a))
 

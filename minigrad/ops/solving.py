@@ -25,7 +25,7 @@ SINGULAR = (
 )
 
 
-REGULAR = np.array([[2.0, 0.5], [-0.5, 1.5]])  # a matrix with a condition that differences tell the slope of
+REGULAR = np.array([[2.0, 0.5], [-0.5, 1.5]])  # tests take differences, which a bad condition would spoil
 
 
 @functools.cache
@@ -276,8 +276,8 @@ def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = np._
     """The Moore-Penrose pseudo-inverse; singular values up to `rcond` (or `rtol`) times the largest count as 0.
 
     The gradient is that among matrices of the same rank, which is the only one there is where the rank is not full
-    (Golub and Pereyra 1973, "The differentiation of pseudo-inverses and nonlinear least squares problems whose variables
-    separate"). With `hermitian`, the symmetric part of a is taken.
+    (Golub and Pereyra 1973, "The differentiation of pseudo-inverses and nonlinear least squares problems whose
+    variables separate"). With `hermitian`, the symmetric part of a is taken.
 
     >>> import minigrad as mg
     >>> mg.linalg.pinv([[2.0, 0.0], [0.0, 0.0]])
@@ -372,8 +372,7 @@ def _expm_rule(g, y, a):
     # The derivative of expm at a.T in direction g is a block of expm([[a.T, g], [0, a.T]]) (Van Loan 1978, "Computing
     # integrals involving the matrix exponential"). It is linear in g, which is scaled lest its size spoil the digits.
     n, t = a.shape[-1], transposed(a)
-    values = plain(g)
-    scale = values.dtype.type(1) if values.dtype == object else np.max(np.abs(values), initial=0) or values.dtype.type(1)
+    scale = 1 if plain(g).dtype == object else np.max(np.abs(plain(g)), initial=0) or 1
     g = g / scale
     zero = np.zeros_like(plain(a))
     rows = [np.concatenate([t, g], -1), np.concatenate([zero, t], -1)]

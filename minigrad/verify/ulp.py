@@ -339,7 +339,7 @@ def array_legs(card: Op, shapes: list, params: dict[str, Any], n: int = 3, seed:
     for dtype in DTYPES:
         for scale in [1.0] * (n - 1) + list(SCALES[dtype.name][: None if anywhere else 1]):
             where = "random inputs" + (f" times {scale:g}" if scale != 1 else "") + IN[dtype.name]
-            xs = [_near(x, scale, rng).astype(dtype) if s.dtype == object else x for x, s in zip(shapes, given, strict=True)]
+            xs = [x if _is_constant(x) else _near(x, scale, rng).astype(dtype) for x in shapes]
             cotangent = rng.uniform(0.5, 2, y.shape).astype(dtype)
             leaves = [Tensor(x, True) if s.dtype == object else x for x, s in zip(xs, given, strict=True)]
             row = [v for x in [*leaves, cotangent] if x.dtype.kind == "f" for v in np.asarray(x.data).ravel().tolist()]
