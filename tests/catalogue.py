@@ -113,6 +113,45 @@ def _setitem(x, value, key):
     y = x.clone()
     y[key] = value
     return y
+def _columns(b):
+    """A right-hand side as a matrix, and whether it was a vector (for NumPy: only if it has one axis)."""
+    return (b[:, None], True) if b.ndim == 1 else (b, False)
+
+
+def _solve(a, b):
+    b, vector = _columns(b)
+    y = torch.linalg.solve(a, b)
+    return y[..., 0] if vector else y
+
+
+def _solve_triangular(a, b, trans=0, lower=False, unit_diagonal=False):
+    b, vector = _columns(b)
+    a, upper = (a.mT, bool(lower)) if trans else (a, not lower)
+    y = torch.linalg.solve_triangular(a, b, upper=upper, unitriangular=bool(unit_diagonal))
+    return y[..., 0] if vector else y
+
+
+def _signs(x, positive):
+    """What makes the diagonal positive, in a row."""
+    diagonal = x.diagonal(dim1=-2, dim2=-1)[..., None, :]
+    return torch.where((diagonal < 0) & positive, -1.0, 1.0).to(x.dtype).detach()
+
+
+def _eigh(a, positive=False):
+    w, v = torch.linalg.eigh((a + a.mT) / 2)
+    return torch.cat([w[..., None, :], v * _signs(v, positive)], -2)
+
+
+def _svd(a, positive=False):
+    u, s, vh = torch.linalg.svd(a, full_matrices=False)
+    signs = _signs(u, positive)
+    return torch.cat([u * signs, s[..., None, :], vh.mT * signs], -2)
+
+
+def _qr(a, positive=False):
+    q, r = torch.linalg.qr(a)
+    signs = _signs(r, positive)
+    return torch.cat([q * signs, r.mT * signs], -2)
 
 
 # torch's counterpart of an op that has a card, taking our parameters, where torch has it under another name or with
@@ -124,7 +163,9 @@ OTHERWISE = {
     "betaln": lambda a, b: _lgamma(a) + _lgamma(b) - _lgamma(a + b),
     "broadcast_to": lambda x, shape: torch.broadcast_to(x, shape),
     "cbrt": lambda x: x.sign() * x.abs() ** (1 / 3),  # torch has none
+    "cholesky": lambda a, upper=False: torch.linalg.cholesky((a + a.mT) / 2, upper=upper),
     "clip": lambda *xs: torch.clamp(*torch.broadcast_tensors(*xs)),  # clamp can't broadcast x
+    "cofactors": lambda a: torch.linalg.det(a)[..., None, None] * torch.linalg.inv(a).mT,
     "concatenate": lambda *xs, axis=0: torch.cat(xs, axis),
     "cross": lambda a, b: torch.linalg.cross(*torch.broadcast_tensors(a, b)),
     "digamma": _polygamma,
@@ -133,6 +174,8 @@ OTHERWISE = {
     "cummin": _scan("cummin"),
     "cumprod": _scan("cumprod"),
     "cumsum": _scan("cumsum"),
+    "cumsum": lambda x, axis=None: x.reshape(-1).cumsum(0) if axis is None else x.cumsum(axis),
+    "eigh": _eigh,
     "einsum": lambda *xs, subscripts: torch.einsum(subscripts, *xs),
     "erfcinv": lambda x: torch.erfinv(1 - x),
     "expand_dims": lambda x, axis=0: x.unsqueeze(axis),
@@ -140,6 +183,7 @@ OTHERWISE = {
     "floor_divide": lambda a, b: torch.floor(a / b),  # torch's own has no gradient
     "gamma": lambda x: torch.exp(_lgamma(x)),  # for positive x
     "gammaln": _lgamma,
+    "expm": torch.linalg.matrix_exp,
     "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
     "getitem": lambda x, key: x[key],
     "heaviside": lambda x, h: torch.where(x == 0, h, (x.sign() + 1) / 2),  # torch's has no gradient
@@ -167,6 +211,9 @@ OTHERWISE = {
     "overlap": lambda x, axis=0: _overlap(x, axis),
     "repeat": lambda x, repeats=1, axis=0: x.repeat_interleave(repeats, axis),
     "recurrence": _recurrence,
+    "over_gaps": torch.div,
+    "pinv": lambda a, rcond=None: torch.linalg.pinv(a, rtol=1e-15 if rcond is None else rcond),
+    "qr": _qr,
     "reshape": lambda x, shape: x.reshape(shape),
     "rint": torch.round,
     "roll": lambda x, shift, axis=None: torch.roll(x, shift, axis),
@@ -177,9 +224,13 @@ OTHERWISE = {
     "setitem": lambda x, value, key: _setitem(x, value, key),
     "softmax": lambda x, axis=-1: torch.softmax(x, axis),
     "spherical_jn": _bessel(-1, lambda x, n: ROOT_PI / 2 * (x / 2) ** n, 1.5),
+    "slogdet": lambda a: torch.linalg.slogdet(a).logabsdet,
+    "solve": _solve,
+    "solve_triangular": _solve_triangular,
     "squeeze": lambda x, axis=None: x.squeeze() if axis is None else x.squeeze(axis),
     "stack": lambda *xs, axis=0: torch.stack(xs, axis),
     "sum": lambda x, axis=None, keepdims=False: torch.sum(x, _all(x, axis), keepdims),
+    "svd": _svd,
     "transpose": lambda x, axes=None: x.permute(axes or tuple(range(x.ndim))[::-1]),
     "vdot": lambda a, b: (a * b).sum(),
     "windows": lambda x, window=1, axis=0: x.unfold(axis, window, 1),

@@ -11,6 +11,8 @@ import sympy
 import minigrad as mg
 from minigrad.nn import functional as nf
 from minigrad.ops.card import CARDS
+from minigrad.ops.decompositions import over_gaps
+from minigrad.ops.determinants import cofactors
 
 rng = np.random.default_rng(0)
 
@@ -143,6 +145,33 @@ def rowwise(f):
     return lambda x: np.array([f(list(row)) for row in x], dtype=object)
 
 
+def M(a):
+    return sympy.Matrix(a)
+
+
+def norm(v):
+    return sympy.sqrt(sum(e**2 for e in v))
+
+
+def eigenvalues(a):
+    """The roots of the characteristic polynomial of a 2 x 2 matrix, smallest first."""
+    trace, determinant = a.trace(), a.det()
+    return [trace / 2 + sign * sympy.sqrt(trace**2 / 4 - determinant) for sign in (-1, 1)]
+
+
+def projector(a):
+    """On the first eigenvector of a symmetric 2 x 2 matrix: the matrix less the second eigenvalue, scaled."""
+    first, second = eigenvalues(a)
+    return (a - second * sympy.eye(2)) / (first - second)
+
+
+def exponential(a):
+    """By Sylvester's formula."""
+    (first, second), a = eigenvalues(M(a)), M(a)
+    one = sympy.eye(2)
+    return (exp(first) * (a - second * one) - exp(second) * (a - first * one)) / (first - second)
+
+
 exp, log = sympy.exp, sympy.log
 FORMULAS = {
     "sum": (mg.sum, [(2, 2)], lambda x: sum(x.ravel())),
@@ -233,6 +262,30 @@ FORMULAS = {
     "clip": (lambda x: mg.clip(x, -1, 1), [(2,)], lambda x: [sympy.Min(sympy.Max(e, -1), 1) for e in x]),
     "where": (lambda a, b: mg.where(a > 0, a, b), [(2,), (2,)],
               lambda a, b: [sympy.Piecewise((i, i > 0), (j, True)) for i, j in zip(a, b, strict=True)]),
+    # matrices: SymPy's own functions of them where it has one
+    "det": (mg.linalg.det, [(3, 3)], lambda a: M(a).det()),
+    "det of order 4": (mg.linalg.det, [(4, 4)], lambda a: M(a).det(method="berkowitz"), (-3, 3), False),
+    "cofactors": (cofactors, [(3, 3)], lambda a: M(a).adjugate().T),
+    "slogdet": (lambda a: mg.linalg.slogdet(a)[1], [(2, 2)], lambda a: log(abs(M(a).det()))),
+    "inv": (mg.linalg.inv, [(2, 2)], lambda a: M(a).inv()),
+    "inv of order 3": (lambda a: mg.linalg.inv(a)[0], [(3, 3)], lambda a: M(a).inv(method="ADJ")[0, :], (1, 3), False),
+    "solve": (mg.linalg.solve, [(2, 2), (2,)], lambda a, b: list(M(a).inv() * M(b))),
+    "solve_triangular": (lambda a, b: mg.linalg.solve_triangular(a, b, trans=1, lower=True), [(2, 2), (2, 1)],
+                         lambda a, b: M([[a[0, 0], 0], [a[1, 0], a[1, 1]]]).T.LUsolve(M(b))),
+    "pinv": (mg.linalg.pinv, [(2, 1)], lambda a: M(a).T / (a[0, 0] ** 2 + a[1, 0] ** 2)),
+    "cholesky": (lambda a: mg.linalg.cholesky(a @ a.T)[1], [(2, 2)],  # the triangle of a.T = Q R
+                 lambda a: [a[0] @ a[1] / norm(a[0]), abs(M(a).det()) / norm(a[0])], (-3, 3), False),
+    "qr": (lambda a: mg.linalg.qr(a)[0][:, 0], [(2, 2)], lambda a: a[:, 0] / norm(a[:, 0]), (-3, 3), False),
+    "qr's R": (lambda a: mg.linalg.qr(a, "r")[:, 1], [(2, 2)],
+               lambda a: [a[:, 0] @ a[:, 1] / norm(a[:, 0]), abs(M(a).det()) / norm(a[:, 0])], (-3, 3), False),
+    "eigh": (mg.linalg.eigvalsh, [(2, 2)], lambda a: eigenvalues((M(a) + M(a).T) / 2)),
+    "eigh's projector": (
+        lambda a: (mg.linalg.eigh(a)[1][:, :1] @ mg.linalg.eigh(a)[1][:, :1].T)[0], [(2, 2)],
+        lambda a: list(projector((M(a) + M(a).T) / 2)[0, :]), (-3, 3), False),
+    "svd": (mg.linalg.svdvals, [(2, 2)], lambda a: [sympy.sqrt(e) for e in eigenvalues(M(a) * M(a).T)[::-1]],
+            (-3, 3), False),
+    "expm": (mg.linalg.expm, [(2, 2)], exponential, (1, 3), False),
+    "over_gaps": (over_gaps, [(2,), (2,)], lambda k, gap: k / gap),
     "gelu": (mg.gelu, [()], lambda x: x.item() * (1 + sympy.erf(x.item() / sympy.sqrt(2))) / 2),
     # losses
     "mse_loss": (nf.mse_loss, [(2,), (2,)], lambda x, t: ((x[0] - t[0]) ** 2 + (x[1] - t[1]) ** 2) / 2),
@@ -257,9 +310,13 @@ FORMULAS = {
 
 @pytest.mark.parametrize("name", FORMULAS)
 def test_rules_are_sympys_derivatives(name):
-    ours, shapes, theirs = FORMULAS[name]
+    ours, shapes, theirs, *rest = FORMULAS[name]
+    domain, second = rest or ((-3, 3), True)
     inputs = [mg.symbols("uvw"[i], shape) for i, shape in enumerate(shapes)]
-    assert_differentiates(ours(*inputs), theirs(*[np.asarray(x.data) for x in inputs]), inputs, [(-3, 3)] * len(inputs))
+    expected = theirs(*[np.asarray(x.data) for x in inputs])
+    if isinstance(expected, sympy.MatrixBase):
+        expected = np.array(expected.tolist(), object).reshape(ours(*inputs).shape)
+    assert_differentiates(ours(*inputs), expected, inputs, [domain] * len(inputs), second)
 
 
 def test_every_op_is_here():

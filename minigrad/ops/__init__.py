@@ -2,6 +2,8 @@
 
 from . import (
     activations,
+    decompositions,
+    determinants,
     diagonals,
     elementwise,
     joining,
@@ -13,6 +15,7 @@ from . import (
     scans,
     shape,
     signals,
+    solving,
     spacing,
     special,
     trigonometry,
@@ -41,7 +44,7 @@ from .special import *
 from .trigonometry import *
 from .writing import *
 
-# What `mg` offers under the same names.
+# What `mg` offers under the same names. (`mg.linalg` has the names of the files on matrices.)
 __all__: list[str] = []
 __all__ += activations.__all__
 __all__ += diagonals.__all__

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.exceptions import AxisError
+from numpy.linalg import LinAlgError
 
 from ..tensor import NO_PARAMS, PLAIN, READY, RECORD, Tensor, mode, operand, tick
 
@@ -102,7 +103,8 @@ class Op:
 
 def explained(op: Op, inputs: tuple, params: dict[str, Any], error: Exception) -> Exception:
     """The error with a sentence that names the op, its inputs and its parameters, once."""
-    if type(error) not in (ValueError, TypeError, IndexError, AxisError) or getattr(error, "explained", False):
+    known = (ValueError, TypeError, IndexError, AxisError, LinAlgError)
+    if type(error) not in known or getattr(error, "explained", False):
         return error
     shapes = ", ".join(describe_input(x) for x in inputs)
     given = "".join(f", {k}={v!r}" for k, v in params.items() if v is not op.defaults.get(k))

@@ -13,6 +13,7 @@ from numpy.lib.array_utils import normalize_axis_tuple
 
 from ..tensor import Tensor, as_tensor, plain
 from .card import NUMPY, composite, each, op
+from .decompositions import svdvals
 from .elementwise import abs, power
 from .joining import concatenate
 from .reduce import max, min, root, sum
@@ -373,12 +374,13 @@ def _explicit(subscripts: str, ndims: list[int]) -> tuple[list[str], str]:
 # ---- norms ---------------------------------------------------------------------------------------------------------
 
 
-@composite(np.linalg.norm, cases=[([(2, 3)], {}), ([(2, 3)], {"ord": 3, "axis": 1}), ([(2, 3)], {"ord": 1})])
+@composite(np.linalg.norm, cases=[([(2, 3)], {}), ([(2, 3)], {"ord": 3, "axis": 1}), ([(2, 3)], {"ord": 1}),
+    ([(2, 3)], {"ord": 2}), ([(2, 2, 2)], {"ord": -2, "axis": (2, 0)}), ([(2, 2)], {"ord": "nuc", "keepdims": True})])
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Tensor:
     """The norm of vectors or matrices, as np.linalg.norm's; the gradient of a 2-norm at 0 is 0.
 
-    For a vector `ord` is any number, inf or -inf; for a matrix None, "fro", 1, -1, inf or -inf. Raises ValueError for
-    the norms of a matrix that need its singular values.
+    For a vector `ord` is any number, inf or -inf; for a matrix None, "fro", 1, -1, inf or -inf, or 2, -2 or "nuc": the
+    largest of its singular values, the smallest, their sum. Raises ValueError for another `ord`.
 
     >>> import minigrad as mg
     >>> mg.linalg.norm([3.0, 4.0])
@@ -393,8 +395,12 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> T
         return _vector_norm(x, 2 if ord in (None, "fro") else ord, axes, keepdims)
     if len(axes) != 2:
         raise ValueError(f"norm: ord={ord!r} over the {len(axes)} axes {axes}; a norm is over one axis or two")
+    if ord in (2, -2, "nuc"):
+        s = svdvals(moveaxis(x, axes, (-2, -1)))
+        y = sum(s, axis=-1) if ord == "nuc" else (max if ord > 0 else min)(s, axis=-1)
+        return reshape(y, tuple(1 if i in axes else n for i, n in enumerate(x.shape))) if keepdims else y
     if ord not in (1, -1, np.inf, -np.inf):
-        raise ValueError(f'norm: ord={ord!r} of a matrix needs singular values; "fro", 1, -1, inf and -inf do not')
+        raise ValueError(f'norm: ord={ord!r} of a matrix is none of None, "fro", "nuc", 1, -1, 2, -2, inf, -inf')
     along, across = axes if builtin_abs(ord) == 1 else axes[::-1]
     sums = sum(abs(x), axis=along, keepdims=True)
     y = (max if ord > 0 else min)(sums, axis=across, keepdims=True)

@@ -21,7 +21,7 @@ from ..symbolic.array import sympy_function
 from ..tensor import Tensor
 from .prove import PROVED, REFUTED, Judgement, Point, evaluate, judge_all, settle
 from .report import WORST_FIRST, Counterexample, Entry, Report
-from .ulp import Leg, array_legs, elementwise_legs, input_names, intervals
+from .ulp import NEAR, Leg, array_legs, elementwise_legs, input_names, intervals
 
 POINTS = 12  # where formulas are compared to 50 digits
 NOTABLE = 100  # ulp from which on a place is named
@@ -200,7 +200,8 @@ def is_elementwise(card: Op) -> bool:
 
 
 def cases(card: Op) -> list[tuple[list, dict]]:
-    """What a card is checked on: shapes (or arrays, for inputs without a gradient) and parameters.
+    """What a card is checked on: shapes and parameters. In place of a shape may stand an array: of integers, for an
+    input without a gradient; of floats, for one that is only tried near these values.
 
     The parameters of an elementwise op are symbols, and at its first shapes also the numbers that they are by default.
     Those of a primitive without a domain are these numbers, and at its first shapes others.
@@ -233,6 +234,7 @@ class Case:
         self.params = {k: symbolic_array(v) if isinstance(v, sympy.Symbol) else v for k, v in params.items()}
         self.free = [v for v in params.values() if isinstance(v, sympy.Symbol)]
         self.names = input_names(card, len(shapes))
+        self.near: dict[sympy.Symbol, float] = {}
         self.inputs = [self.variable(i, shape) for i, shape in enumerate(shapes)]
         self.y = card(*self.inputs, **params)
         self.g = _symbols("g", self.y.shape)
@@ -246,10 +248,14 @@ class Case:
 
     def variable(self, i: int, shape: Any) -> Any:
         """Input i as a tensor of symbols, as positive as its domain; a condition as relations of symbols."""
-        if isinstance(shape, np.ndarray):
-            return shape
+        values = shape if isinstance(shape, np.ndarray) else None
+        if values is not None and values.dtype.kind != "f":
+            return values
+        shape = shape if values is None else values.shape
         positive = is_elementwise(self.card) and intervals(self.card)[i] != "bool" and intervals(self.card)[i][0] >= 0
         data = _symbols(self.names[i], shape, **({"positive": True} if positive else {"real": True}))
+        if values is not None:
+            self.near |= dict(zip(data.ravel().tolist(), values.ravel().tolist(), strict=True))
         differentiable = self.card.vjp[i] is not None if isinstance(self.card.vjp, tuple) and self.card.vjp else True
         return Tensor(data, True, self.names[i]) if differentiable else data > 0
 
@@ -314,7 +320,8 @@ class Case:
             values = x._data if isinstance(x, Tensor) else np.asarray(x)
             low, high = interval(self.card, i)
             for s in {s for e in values.ravel().tolist() for s in getattr(e, "free_symbols", ())}:
-                at[s] = draw(rng, low, high)
+                near = self.near.get(s)
+                at[s] = draw(rng, low, high) if near is None else draw(rng, near - NEAR, near + NEAR)
         return at
 
     def hs(self) -> list[sympy.Symbol]:

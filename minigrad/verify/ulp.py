@@ -331,6 +331,7 @@ def times(x: Any, factor: float) -> Any:
 
 # ---- other ops: at random arrays -----------------------------------------------------------------------------------
 
+NEAR = 0.25  # how far an input is from the values that a case gives for it
 SCALES = {"float64": (1.0, 1e-150, 1e150), "float32": (1.0, 1e-15, 1e15)}
 
 
@@ -338,10 +339,13 @@ def array_legs(card: Op, shapes: list, params: dict[str, Any], n: int = 3, seed:
     """The value and the gradient of an op on arrays, at n random inputs of usual size, one tiny and one huge.
 
     Where terms cancel, no sum can be good to an ulp of itself; so the unit is an ulp of the result, or of what rounding
-    the inputs would change in it, if that is more.
+    the inputs would change in it, if that is more. Where the case gives values, all inputs are near these.
     """
     rng = np.random.default_rng(seed)
-    given = [x if isinstance(x, np.ndarray) else symbolic_array(_letters(f"x{i}", x)) for i, x in enumerate(shapes)]
+    given = [
+        x if _is_constant(x) else symbolic_array(_letters(f"x{i}", x.shape if isinstance(x, np.ndarray) else x))
+        for i, x in enumerate(shapes)
+    ]
     inputs = [Tensor(x, True) if x.dtype == object else x for x in given]
     y = card(*inputs, **params)
     g = _letters("g", y.shape)
@@ -349,10 +353,11 @@ def array_legs(card: Op, shapes: list, params: dict[str, Any], n: int = 3, seed:
     symbols = [s for x in given if x.dtype == object for s in x.ravel().tolist()]
     f = functions([*symbols, *g.ravel().tolist()], [*y._data.ravel().tolist(), *(total.diff(s) for s in symbols)])
     legs = [Leg("value"), Leg("gradient")]
+    anywhere = not any(isinstance(x, np.ndarray) and not _is_constant(x) for x in shapes)
     for dtype in DTYPES:
-        for scale in [SCALES[dtype.name][0]] * (n - 1) + list(SCALES[dtype.name]):
+        for scale in [1.0] * (n - 1) + list(SCALES[dtype.name][: None if anywhere else 1]):
             where = "random inputs" + (f" times {scale:g}" if scale != 1 else "") + IN[dtype.name]
-            xs = [x if x.dtype != object else (scale * rng.uniform(-3, 3, x.shape)).astype(dtype) for x in given]
+            xs = [x if _is_constant(x) else _near(x, scale, rng).astype(dtype) for x in shapes]
             cotangent = rng.uniform(0.5, 2, y.shape).astype(dtype)
             leaves = [Tensor(x, True) if s.dtype == object else x for x, s in zip(xs, given, strict=True)]
             row = [v for x in [*leaves, cotangent] if x.dtype.kind == "f" for v in np.asarray(x.data).ravel().tolist()]
@@ -369,6 +374,18 @@ def array_legs(card: Op, shapes: list, params: dict[str, Any], n: int = 3, seed:
                         if scale == 1:
                             leg.check(mine, true, allowed, where)
     return legs
+
+
+def _is_constant(x: Any) -> bool:
+    """Whether a case gives an input without a gradient, as an array of integers or truth values."""
+    return isinstance(x, np.ndarray) and x.dtype.kind != "f"
+
+
+def _near(x: Any, scale: float, rng: np.random.Generator) -> np.ndarray:
+    """Random numbers in this shape, or near these values."""
+    if isinstance(x, np.ndarray):
+        return x + rng.uniform(-NEAR, NEAR, x.shape)
+    return scale * rng.uniform(-3, 3, x)
 
 
 def sensitivity(f: Callable, row: list[float]) -> list:
