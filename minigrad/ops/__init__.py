@@ -1,11 +1,12 @@
 """The ops: cards grouped by kind. Adding an op touches one of these files only: its name goes into `__all__` there."""
 
-from . import activations, elementwise, products, reduce, shape
+from . import activations, elementwise, normalization, products, reduce, shape
 from .activations import *
 from .activations import nll_loss
 from .card import CARDS, COMPOSITES, NUMPY, Op
 from .elementwise import *
 from .elementwise import identity
+from .normalization import *
 from .numpy import compare, numpy_function, numpy_ufunc
 from .products import *
 from .reduce import *
@@ -16,6 +17,7 @@ from .shape import getitem, plain_key, scatter
 __all__: list[str] = []
 __all__ += activations.__all__
 __all__ += elementwise.__all__
+__all__ += normalization.__all__
 __all__ += products.__all__
 __all__ += reduce.__all__
 __all__ += shape.__all__
