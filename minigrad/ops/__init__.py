@@ -1,6 +1,6 @@
 """The ops: cards grouped by kind. Adding an op touches one of these files only: its name goes into `__all__` there."""
 
-from . import activations, elementwise, normalization, products, reduce, shape
+from . import activations, attention, elementwise, normalization, products, reduce, shape
 from .activations import *
 from .activations import nll_loss
 from .card import CARDS, COMPOSITES, NUMPY, Op

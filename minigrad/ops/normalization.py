@@ -85,8 +85,8 @@ def normalise_back(start, stop, g, x, weight, eps, centred, gx, g_weight, g_bias
     for block in range(start, stop):
         for i in range(block * BLOCK, min(n, (block + 1) * BLOCK)):
             centre, scale = moments(x, i, eps, centred)
-            along_one = row_products(g, weight, i) / real(m) * real(centred)
-            along_h = row_products_with_h(g, weight, x, i, centre) * scale / real(m)
+            along_one = weighted_sum(g, weight, i) / real(m) * real(centred)
+            along_h = weighted_sum_along_h(g, weight, x, i, centre) * scale / real(m)
             for j in range(m):
                 h = (x[i, j] - centre) * scale
                 gx[i, j] = (g[i, j] * weight[j] - along_one - h * along_h) * scale
@@ -102,7 +102,7 @@ def moments(x, i, eps, centred):
 
 
 @in_any_order
-def row_products(g, weight, i):
+def weighted_sum(g, weight, i):
     total = real(0)
     for j in range(g.shape[1]):
         total += g[i, j] * weight[j]
@@ -110,7 +110,7 @@ def row_products(g, weight, i):
 
 
 @in_any_order
-def row_products_with_h(g, weight, x, i, centre):
+def weighted_sum_along_h(g, weight, x, i, centre):
     total = real(0)
     for j in range(g.shape[1]):
         total += g[i, j] * weight[j] * (x[i, j] - centre)
@@ -157,8 +157,8 @@ def rms_norm(x: Any, normalized_shape: Any, weight: Any = None, eps: float | Non
     distance from 1 to the next float of x's dtype. Raises ValueError for shapes that do not fit.
 
     >>> import minigrad as mg
-    >>> mg.rms_norm([1.0, 7.0], 2).tolist()
-    [0.2, 1.4]
+    >>> mg.rms_norm([1.0, 7.0], 2)
+    tensor([0.2, 1.4])
     """
     x, weight = _with_weight("rms_norm", as_tensor(x), normalized_shape, weight, None)
     if eps is None:
