@@ -42,6 +42,7 @@ silu = elementwise("silu", lambda x: x * _sigmoid(x),
     vjp=lambda g, y, x: g * (sigmoid(x) + y * (1 - sigmoid(x))),
     sympy="x: x / (1 + exp(-x))", domain=(-3, 3))
 
+SLOW = 4096  # elements worth a thread, where erfc takes one at a time
 ROOT_HALF = float(np.sqrt(0.5))
 ROOT_PI = float(np.sqrt(np.pi))
 ROOT_2_PI = float(np.sqrt(2 * np.pi))
@@ -67,13 +68,13 @@ erfc = elementwise("erfc", lambda x: _special().erfc(x),
 
 def _gelu_erf(x):
     if loops.native(x):
-        return over_elements(gelu_erf_loop, x)
+        return over_elements(gelu_erf_loop, x, share=SLOW)
     return x * 0.5 * _special().erfc(-x * ROOT_HALF)
 
 
 def _gelu_erf_slope(g, y, x):
     if loops.native(g, x):
-        return over_elements(gelu_erf_slope_loop, x, g)
+        return over_elements(gelu_erf_slope_loop, x, g, share=SLOW)
     return g * (0.5 * erfc(-x * ROOT_HALF) + x * np.exp(x * x * -0.5) / ROOT_2_PI)
 
 
@@ -101,13 +102,14 @@ gelu_tanh = elementwise("gelu_tanh", _gelu_tanh, vjp=_gelu_tanh_slope,
     sympy="x: x * (1 + tanh(sqrt(2 / pi) * (x + Rational(44715, 1000000) * x**3))) / 2", domain=(-3, 3))
 
 
-# What the two do to large arrays, in one or two passes. The tanh in between is NumPy's, which is vectorised.
+# What the two do to large arrays, in one or two passes. The tanh in between is NumPy's, which is vectorised. (Slices,
+# since an index that might be negative keeps a loop from being vectorised.)
 
 
-def over_elements(loop, *arrays, out=None):
+def over_elements(loop, *arrays, out=None, share=loops.SHARE):
     """Run a loop over the elements of arrays and of `out`, a new array unless given, which is returned."""
     out = np.empty(arrays[0].shape, arrays[0].dtype) if out is None else out
-    loop.over(out.size, loops.SHARE, *(np.ascontiguousarray(x).reshape(-1) for x in arrays), out.reshape(-1))
+    loop.over(out.size, share, *(np.ascontiguousarray(x).reshape(-1) for x in arrays), out.reshape(-1))
     return out
 
 
@@ -126,21 +128,24 @@ def gelu_erf_slope_loop(start, stop, x, g, gx):
 
 @kernel
 def gelu_tanh_angle(start, stop, x, u):
-    for i in range(start, stop):
+    x, u = x[start:stop], u[start:stop]
+    for i in range(x.size):
         u[i] = real(ROOT_2_OVER_PI) * x[i] * (real(1) + real(0.044715) * x[i] * x[i])
 
 
 @kernel
 def gelu_tanh_loop(start, stop, x, t):
     """The result in place of the tanh."""
-    for i in range(start, stop):
+    x, t = x[start:stop], t[start:stop]
+    for i in range(x.size):
         t[i] = real(0.5) * x[i] * (real(1) + t[i])
 
 
 @kernel
 def gelu_tanh_slope_loop(start, stop, x, g, t):
     """As `_gelu_tanh_slope`, the result in place of the tanh."""
-    for i in range(start, stop):
+    x, g, t = x[start:stop], g[start:stop], t[start:stop]
+    for i in range(x.size):
         bend = real(ROOT_2_OVER_PI) * (real(0.5) * x[i]) * (real(1) - t[i] * t[i])
         t[i] = g[i] * (real(0.5) * (real(1) + t[i]) + bend + real(3 * 0.044715) * bend * x[i] * x[i])
 

@@ -14,7 +14,7 @@ import numpy as np
 from ..kernels import in_any_order, kernel, real
 
 SMALL = 4096  # elements: below it, NumPy is done before a kernel has been called
-SHARE = 16384  # elements: below it, waking a second thread costs more than it brings
+SHARE = 1 << 17  # elements: below it, waking a second thread costs more than it brings
 
 KINDS = (np.dtype(np.float32), np.dtype(np.float64))
 
