@@ -49,7 +49,7 @@ def scaled_dot_product_attention(
     q, k, v = as_tensor(query), as_tensor(key), as_tensor(value)
     mask = _checked("scaled_dot_product_attention", q, k, v, attn_mask)
     if mask is not None and is_causal:
-        raise ValueError("scaled_dot_product_attention: give attn_mask or is_causal=True, not both; masks may be joined")
+        raise ValueError("scaled_dot_product_attention: give attn_mask or is_causal=True, not both")
     if scale is None:
         scale = 1 / math.sqrt(max(q.shape[-1], 1))
     if dropout_p == 0 and not (isinstance(mask, Tensor) and mask.requires_grad):
@@ -78,9 +78,7 @@ def _checked(name: str, q: Tensor, k: Tensor, v: Tensor, mask: Any) -> Any:
         return None
     mask = mask if isinstance(mask, Tensor) and mask.requires_grad else np.asanyarray(plain(mask))
     if mask.dtype.kind not in "bfO":
-        raise TypeError(f"{name}: a mask is boolean, or floating numbers to be added to the scores, and not {mask.dtype}")
-    if mask.dtype.kind == "f" and mask.dtype != q.dtype:
-        mask = mask.astype(q.dtype)
+        raise TypeError(f"{name}: a mask is boolean, or floating numbers to add to the scores, not {mask.dtype}")
     try:
         scores = (*np.broadcast_shapes(q.shape[:-2], k.shape[:-2]), q.shape[-2], k.shape[-2])
         fits = np.broadcast_shapes(mask.shape, scores) == scores
@@ -193,7 +191,8 @@ class MultiheadAttention(Module):
             if given is None:
                 continue
             if np.shape(given) not in allowed:
-                raise InputError(self, f"{what} has shape {np.shape(given)}; {' or '.join(map(str, allowed))} would fit")
+                fit = " or ".join(map(str, allowed))
+                raise InputError(self, f"{what} has shape {np.shape(given)}; {fit} would fit")
             given = as_tensor(given)
             if given.dtype.kind not in "bf":
                 raise InputError(self, f"{what} is boolean (True: not seen) or of floating numbers, not {given.dtype}")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from . import loops
@@ -44,7 +42,9 @@ def masked(scores, mask, is_causal):
         scores = np.where(np.tri(*scores.shape[-2:], dtype=bool), scores, -np.inf)
     if mask is None:
         return scores
-    return np.where(mask, scores, -np.inf) if mask.dtype == bool else scores + mask
+    if mask.dtype == bool:
+        return np.where(mask, scores, -np.inf)
+    return scores + (mask if mask.dtype == scores.dtype else mask.astype(scores.dtype))
 
 
 def _scores(q, k, mask, is_causal, scale):
@@ -81,7 +81,8 @@ QKV = [(2, 3), (2, 3), (2, 2)]
 
 
 @op(arity=3, vjp=together(_attention_rule),
-    cases=[(QKV, {"scale": 0.5}), (QKV, {"is_causal": True}), (QKV, {"mask": np.array([[True, False], [False, False]])}),
+    cases=[(QKV, {"scale": 0.5}), (QKV, {"is_causal": True}),
+           (QKV, {"mask": np.array([[True, False], [False, False]])}),
            ([(1, 2, 2), (2, 2, 2), (2, 2, 1)], {"mask": np.array([[0.5, -np.inf], [-1.0, 0.25]])})])
 def attention(q, k, v, mask=None, is_causal=False, scale=1.0):
     """softmax(scale q k^T + mask) v, for stacks of queries (L, E), keys (S, E) and values (S, E_v).

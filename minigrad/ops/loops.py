@@ -21,8 +21,10 @@ KINDS = (np.dtype(np.float32), np.dtype(np.float64))
 
 def native(*arrays: Any) -> bool:
     """Whether a kernel is the way for these: large ndarrays of one dtype, float32 or float64."""
-    dtype = getattr(arrays[0], "dtype", None)
-    return dtype in KINDS and arrays[0].size >= SMALL and all(type(x) is np.ndarray and x.dtype == dtype for x in arrays)
+    first = arrays[0]
+    if type(first) is not np.ndarray or first.size < SMALL or first.dtype not in KINDS:
+        return False
+    return all(type(x) is np.ndarray and x.dtype == first.dtype for x in arrays)
 
 
 def matrix(x: np.ndarray, columns: int) -> np.ndarray:
@@ -64,7 +66,7 @@ def row_products(a, b, i):
 
 
 def row_max(x, i, n):
-    """The largest of the first n elements of row i; nan is passed over. (Four at a time, as each waits for the last.)"""
+    """The largest of the first n elements of row i; nan is passed over. (Four in turn, as each waits for its last.)"""
     a = b = c = d = real(-inf)
     for k in range(n // 4):
         j = 4 * k

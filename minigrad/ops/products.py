@@ -80,7 +80,7 @@ def mismatch(a: tuple[int, ...], b: tuple[int, ...]) -> str:
 
 
 @op(arity=3, cases=[([(2, 3), (4, 3), (4,)], {}), ([(3,), (2, 3), (2,)], {}), ([(2, 1, 3), (2, 3), (2,)], {})],
-    vjp=(lambda g, y, x, w, b: np.dot(rows(g), w).reshape(x.shape),
+    vjp=(lambda g, y, x, w, b: np.dot(g, w) if g.ndim == 2 else np.dot(rows(g), w).reshape(x.shape),
          lambda g, y, x, w, b: np.dot(rows(g).T, rows(x)),
          lambda g, y, x, w, b: rows(g)))
 def linear(x, w, b):
