@@ -124,7 +124,8 @@ class MultiheadAttention(Module):
         self.dropout, self.batch_first = dropout, batch_first
         self.kdim = n if kdim is None else length(self, "kdim", kdim)
         self.vdim = n if vdim is None else length(self, "vdim", vdim)
-        self.in_proj_weight = self.q_proj_weight = self.k_proj_weight = self.v_proj_weight = None
+        self.in_proj_weight: Any = None
+        self.q_proj_weight = self.k_proj_weight = self.v_proj_weight = None
         if self.kdim == self.vdim == n:
             self.in_proj_weight = init.xavier_uniform_(new_parameter(3 * n, n))
         else:
@@ -150,7 +151,7 @@ class MultiheadAttention(Module):
         mask = self.joined_mask(q, k, key_padding_mask, attn_mask)
         is_causal = is_causal and attn_mask is None
         if is_causal and mask is not None:
-            mask = _added(mask, np.tri(q.shape[-2], k.shape[-2], dtype=bool), q.dtype)
+            mask = _added(mask, np.tri(q.shape[-2], k.shape[-2]) > 0, q.dtype)
             is_causal = False
         dropout_p = self.dropout if self.training else 0.0
         weights = None
@@ -183,11 +184,11 @@ class MultiheadAttention(Module):
         """Both masks as one that broadcasts to (batch, heads, L, S): True where a query sees a key, or numbers."""
         batch, heads, rows, columns = (*q.shape[:3], k.shape[2])
         mask = None
-        for what, given, allowed in (
-            ("attn_mask", attn_mask, {(rows, columns): (rows, columns),
-                                      (batch * heads, rows, columns): (batch, heads, rows, columns)}),
-            ("key_padding_mask", key_padding_mask, {(batch, columns): (batch, 1, 1, columns)}),
-        ):  # fmt: skip
+        shapes: dict[tuple, tuple] = {
+            (rows, columns): (rows, columns), (batch * heads, rows, columns): (batch, heads, rows, columns)
+        }  # fmt: skip
+        of_keys: dict[tuple, tuple] = {(batch, columns): (batch, 1, 1, columns)}
+        for what, given, allowed in (("attn_mask", attn_mask, shapes), ("key_padding_mask", key_padding_mask, of_keys)):
             if given is None:
                 continue
             if np.shape(given) not in allowed:
@@ -272,9 +273,8 @@ def positions(n: int, d: int) -> np.ndarray:
 class _TransformerLayer(Module):
     """What the encoder's and the decoder's layers share: the network at each position, and residuals."""
 
-    norm_first: bool
-    linear1: Linear
-    linear2: Linear
+    self_attn: MultiheadAttention
+    multihead_attn: MultiheadAttention
 
     def add_parts(
         self, attentions: tuple[str, ...], d_model: int, nhead: int, dim_feedforward: int, dropout: float,

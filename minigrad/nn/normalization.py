@@ -24,7 +24,8 @@ class _SampleNorm(Module):
         if not lengths:
             raise ValueError(f"{type(self).__name__}: normalized_shape is empty, and a sample needs an axis or more")
         self.normalized_shape = tuple(length(self, "normalized_shape", n) for n in lengths)
-        self.eps, self.elementwise_affine = eps, elementwise_affine
+        self.eps: Any = eps
+        self.elementwise_affine = elementwise_affine
         self.weight = init.ones_(new_parameter(*self.normalized_shape)) if elementwise_affine else None
 
     def check(self, x: Any) -> None:

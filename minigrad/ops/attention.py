@@ -39,7 +39,7 @@ def safe_softmax(x):
 def masked(scores, mask, is_causal):
     """The scores with -inf where the mask, or causality, has a query not see a key."""
     if is_causal:
-        scores = np.where(np.tri(*scores.shape[-2:], dtype=bool), scores, -np.inf)
+        scores = np.where(np.tri(*scores.shape[-2:]) > 0, scores, -np.inf)
     if mask is None:
         return scores
     if mask.dtype == bool:

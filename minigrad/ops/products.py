@@ -86,7 +86,10 @@ def mismatch(a: tuple[int, ...], b: tuple[int, ...]) -> str:
 def linear(x, w, b):
     """x @ w.T + b: one op, since every network consists of it. w has shape (out, in)."""
     try:
-        y = np.dot(x, w.T) if x.ndim < 3 else np.dot(rows(x), w.T).reshape(*x.shape[:-1], len(w))
+        if x.ndim == 2:
+            y = np.dot(x, w.T)
+        else:
+            y = np.dot(rows(x), w.T).reshape(*x.shape[:-1], len(w)) if x.ndim > 2 else np.matmul(x, w.T)
     except (ValueError, AttributeError):  # a bare number has no axes at all
         raise ValueError(f"the input's last axis has {np.shape(x)[-1:]} elements, the weight {w.shape[1:]}") from None
     if getattr(b, "dtype", None) != y.dtype:
