@@ -16,6 +16,9 @@ _LATE = {
     "Convergence": "train", "History": "train", "data": "data", "debug": "debugging", "fit": "train",
     "linalg": "linalg", "nn": "nn", "optim": "optim", "pictures": "pictures", "primitive": "primitives",
     "special": "special", "symbolic": "symbolic", "symbols": "symbolic", "verify": "verify",
+    "Convergence": "train", "History": "train", "count_parameters": "nn.summary", "data": "data", "debug": "debugging",
+    "fit": "train", "linalg": "linalg", "nn": "nn", "optim": "optim", "pictures": "pictures",
+    "primitive": "primitives", "symbolic": "symbolic", "symbols": "symbolic", "verify": "verify",
 }  # fmt: skip
 
 

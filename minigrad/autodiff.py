@@ -15,6 +15,12 @@ import numpy as np
 
 from .tensor import PLAIN, RECORD, Tensor, as_tensor, check_differentiable, describe, mode, plain, warn_once
 
+# Every step makes and frees the same arrays. The C library would return those from 128 KB on to the system each time,
+# and the system would hand them out page by page, filled with zeros, which takes longer than what is computed in them.
+# glibc keeps freed memory of the sizes that it has once seen freed (mallopt(3), M_MMAP_THRESHOLD: up to 32 MB), so this
+# array, of which no page is ever touched, has it keep up to 64 MB. Elsewhere it does nothing.
+np.empty((1 << 25) - (1 << 16), np.uint8)
+
 check_gradient: Callable[[Tensor, Tensor, Any, Any], None] | None = None  # set by mg.debug()
 
 

@@ -14,11 +14,14 @@ import textwrap
 from collections.abc import Callable
 from functools import partial
 from types import FunctionType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from . import native, parallel
+
+F = TypeVar("F", bound=Callable)
+ANY_ORDER: set[Callable] = set()  # the functions that kernels call whose sums may be taken in any order
 
 
 class Kernel:
@@ -114,13 +117,28 @@ def source(function: Callable, axes: list[int | None], real: np.dtype) -> str:
         "import math",
         "from math import *",
         f"from numba import carray, njit, {real} as real",
-        *(f"\n@njit(**{native.OPTIONS})\n{ast.unparse(parsed(f))}" for f in called(function)),
+        *(f"\n@njit(**{options(f)})\n{ast.unparse(parsed(f))}" for f in called(function)),
         "",
         f"def {tree.name}({', '.join(arguments)}):",
         *views,
         textwrap.indent(body, "    "),
         "",
     ])  # fmt: skip
+
+
+def in_any_order(function: F) -> F:
+    """Decorator: a function that kernels call, whose sums may be taken in any order, and so several terms at a time.
+
+    It is meant for a loop that does nothing but add up: nothing else in it should depend on how terms are grouped.
+    """
+    ANY_ORDER.add(function)
+    return function
+
+
+def options(function: Callable) -> dict[str, Any]:
+    """How a function that a kernel calls is compiled."""
+    fastmath = native.FASTMATH | ({"reassoc": True} if function in ANY_ORDER else {})
+    return {**native.OPTIONS, "fastmath": fastmath, "forceinline": True}  # a call might fail, for all that LLVM knows
 
 
 def called(function: Callable) -> list[FunctionType]:

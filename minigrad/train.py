@@ -20,6 +20,7 @@ import numpy as np
 from . import data, random
 from .names import known
 from .nn import Module
+from .nn.utils import clip_grad_norm_, clip_grad_value_
 from .tensor import MinigradWarning, Tensor, no_grad
 
 Array = np.ndarray
@@ -182,6 +183,8 @@ def fit(
     checkpoint: str | Path | None = None,
     seed: int | None = None,
     shuffle: bool = True,
+    clip_norm: float | None = None,
+    clip_value: float | None = None,
 ) -> History:
     """Train a model by gradient descent on samples (X, Y), and return the history.
 
@@ -198,6 +201,9 @@ def fit(
     stop:       `mg.Convergence`, or any function of the history that gives the reason to end, or None; or several
     checkpoint: an .npz file of the model's state, written whenever the loss (the validation's, if there is one)
                 is the lowest so far; `model.load_state_dict(np.load(checkpoint))` reads it
+
+    clip_norm:  what the norm of the whole gradient is limited to before each step; `history.grad_norm` is that before
+    clip_value: what the absolute value of each element of the gradient is limited to, before `clip_norm` is
 
     `history.stopped` says why training ended. A loss or gradient that is not finite ends it at once, before the step
     that would spoil the parameters, with a warning. Ctrl-C ends it between two steps. Raises ValueError or
@@ -216,6 +222,7 @@ def fit(
         if not callable(given) or isinstance(given, type):
             what = f"the class {given.__name__} itself" if isinstance(given, type) else repr(given)
             raise TypeError(f"fit: {name} must be something to call, such as mg.nn.MSELoss(), not {what}")
+    clip = _clipping(clip_norm, clip_value)
     X, Y = _pair("samples", samples)
     held_out = None if validation is None else _pair("validation", validation)
     epochs, size = _count("epochs", epochs), None if batch_size is None else _count("batch_size", batch_size)
@@ -240,7 +247,7 @@ def fit(
                     _set_lr(optimizer, initial_lr, schedule(epoch))
                 _set_mode(modules, training=True)
                 batches = [(X, Y)] if size is None else data.batches(X, Y, size, shuffle, rng)
-                row = _epoch(model, loss_fn, optimizer, batches, ctrl_c)
+                row = _epoch(model, loss_fn, optimizer, batches, ctrl_c, clip)
                 if held_out is not None or metric is not None:
                     _set_mode(modules, training=False)
                     row |= _evaluate(model, loss_fn, metric, held_out, (X, Y))
@@ -271,7 +278,8 @@ def fit(
 
 
 def _epoch(
-    model: Callable, loss_fn: Callable, optimizer: Any, batches: Iterable[tuple[Array, Array]], ctrl_c: _CtrlC
+    model: Callable, loss_fn: Callable, optimizer: Any, batches: Iterable[tuple[Array, Array]], ctrl_c: _CtrlC,
+    clip: Callable[[list[Tensor]], object],
 ) -> dict[str, float]:
     """Take one step on each batch; return what the history records."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
@@ -284,11 +292,27 @@ def _epoch(
         value = _finite("the loss", _scalar(loss), steps)
         loss.backward()
         norms += _finite("the norm of the gradient", _norm(parameters), steps)
+        clip(parameters)
         with ctrl_c:
             optimizer.step()
         losses += value * len(x)
         samples += len(x)
     return {"loss": losses / samples, "lr": optimizer.param_groups[0]["lr"], "grad_norm": norms / steps}
+
+
+def _clipping(norm: float | None, value: float | None) -> Callable[[list[Tensor]], object]:
+    """What limits the gradients of the parameters, in place."""
+    for name, limit in (("clip_norm", norm), ("clip_value", value)):
+        if limit is not None and not limit > 0:
+            raise ValueError(f"fit: {name} must be a positive number, not {limit!r}")
+
+    def clip(parameters: list[Tensor]) -> None:
+        if value is not None:
+            clip_grad_value_(parameters, value)
+        if norm is not None:
+            clip_grad_norm_(parameters, norm)
+
+    return clip
 
 
 def _scalar(loss: Any) -> float:

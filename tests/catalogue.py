@@ -158,6 +158,12 @@ def _qr(a, positive=False):
 # other arguments. (torch.max would not do for max: along an axis it gives a tie's whole gradient to one element, where
 # torch.amax shares it.)
 OTHERWISE = {
+    "attention": lambda q, k, v, mask=None, is_causal=False, scale=1.0: F.scaled_dot_product_attention(
+        q, k, v, mask if mask is None else torch.from_numpy(mask), is_causal=is_causal, scale=scale
+    ),
+    "layer_norm": lambda x, weight, bias, eps=1e-5: F.layer_norm(x, weight.shape, weight, bias, eps),
+    "rms_norm": lambda x, weight, eps=1e-5: F.rms_norm(x, weight.shape, weight, eps),
+    "safe_softmax": lambda x: torch.softmax(x, -1),
     "astype": lambda x, dtype: x.to(torch.from_numpy(np.zeros(0, dtype)).dtype),
     "beta": lambda a, b: torch.exp(_lgamma(a) + _lgamma(b) - _lgamma(a + b)),  # torch has none
     "betaln": lambda a, b: _lgamma(a) + _lgamma(b) - _lgamma(a + b),

@@ -10,6 +10,7 @@ import sympy
 
 import minigrad as mg
 from minigrad.nn import functional as nf
+from minigrad.ops.attention import safe_softmax
 from minigrad.ops.card import CARDS
 from minigrad.ops.decompositions import over_gaps
 from minigrad.ops.determinants import cofactors
@@ -305,6 +306,43 @@ FORMULAS = {
         lambda x: nf.huber_loss(x, [0.0, 0.0], "none"), [(2,)],
         lambda x: [sympy.Piecewise((e**2 / 2, abs(e) <= 1), (abs(e) - sympy.Rational(1, 2), True)) for e in x],
     ),
+}  # fmt: skip
+
+
+def normalised(row, eps, centre):
+    """A row less its mean (if `centre`), over the root of its mean square."""
+    row = [e - centre * sum(row) / len(row) for e in row]
+    return [e / sympy.sqrt(sum(d**2 for d in row) / len(row) + eps) for e in row]
+
+
+def attended(q, k, v, seen):
+    """One query's mean of values, weighted by exp of how well their keys fit; `seen` are the places of the keys."""
+    fit = [exp(sum(a * b for a, b in zip(q, k[j], strict=True)) / 2) for j in seen]
+    return [sum(f * v[j][c] for f, j in zip(fit, seen, strict=True)) / sum(fit) for c in range(v.shape[1])]
+
+
+def attention(**masks):
+    return lambda q, k, v: nf.scaled_dot_product_attention(q, k, v, scale=0.5, **masks)
+
+
+QKV = [(2, 2), (2, 2), (2, 1)]
+FORMULAS |= {
+    "layer_norm": (
+        lambda x, w, b: mg.layer_norm(x, 2, w, b, eps=0.5), [(1, 2), (2,), (2,)],
+        lambda x, w, b: [[n * c + d for n, c, d in zip(normalised(x[0], sympy.Rational(1, 2), 1), w, b, strict=True)]],
+    ),
+    "rms_norm": (
+        lambda x, w: mg.rms_norm(x, 2, w, eps=0.5), [(1, 2), (2,)],
+        lambda x, w: [[n * c for n, c in zip(normalised(x[0], sympy.Rational(1, 2), 0), w, strict=True)]],
+    ),
+    "safe_softmax": (safe_softmax, [(1, 3)], rowwise(lambda r: [exp(e) / sum(map(exp, r)) for e in r])),
+    "attention": (attention(), QKV, lambda q, k, v: [attended(r, k, v, (0, 1)) for r in q]),
+    "attention, causal": (attention(is_causal=True), QKV,
+                          lambda q, k, v: [attended(q[0], k, v, (0,)), attended(q[1], k, v, (0, 1))]),
+    "attention, masked": (attention(attn_mask=np.array([[False, False], [False, True]])), QKV,
+                          lambda q, k, v: [[0 * v[0][0]], attended(q[1], k, v, (1,))]),
+    "attention, -inf": (attention(attn_mask=np.array([[-np.inf, 0.0], [0.0, -np.inf]])), QKV,
+                        lambda q, k, v: [attended(q[0], k, v, (1,)), attended(q[1], k, v, (0,))]),
 }  # fmt: skip
 
 

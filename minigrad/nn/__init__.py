@@ -1,14 +1,20 @@
 """Networks: modules, layers and losses, under PyTorch's names. Adding a layer touches one of these files only."""
 
-from . import activations, containers, functional, init, linear, losses
+from . import activations, attention, containers, dropout, functional, init, linear, losses, normalization, utils
 from .activations import *
+from .attention import *
 from .containers import *
+from .dropout import *
 from .linear import *
 from .losses import *
 from .module import Module, Parameter
+from .normalization import *
 
-__all__ = ["Module", "Parameter", "functional", "init"]
+__all__ = ["Module", "Parameter", "functional", "init", "utils"]
 __all__ += activations.__all__
+__all__ += attention.__all__
 __all__ += containers.__all__
+__all__ += dropout.__all__
 __all__ += linear.__all__
 __all__ += losses.__all__
+__all__ += normalization.__all__

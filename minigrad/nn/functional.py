@@ -1,7 +1,22 @@
 """The functions of networks: what the layers compute, given their parameters."""
 
-from ..ops import elu, gelu, leaky_relu, log_softmax, relu, sigmoid, silu, softmax, softplus, tanh
-from .linear import linear
+from ..ops import (
+    elu,
+    gelu,
+    layer_norm,
+    leaky_relu,
+    log_softmax,
+    relu,
+    rms_norm,
+    sigmoid,
+    silu,
+    softmax,
+    softplus,
+    tanh,
+)  # fmt: skip
+from .attention import scaled_dot_product_attention
+from .dropout import dropout
+from .linear import bilinear, linear
 from .losses import (
     binary_cross_entropy_with_logits,
     cross_entropy,
@@ -11,6 +26,7 @@ from .losses import (
 )  # fmt: skip
 
 __all__ = [
-    "binary_cross_entropy_with_logits", "cross_entropy", "elu", "gelu", "hinge_loss", "huber_loss", "leaky_relu",
-    "linear", "log_softmax", "mse_loss", "relu", "sigmoid", "silu", "softmax", "softplus", "tanh",
+    "bilinear", "binary_cross_entropy_with_logits", "cross_entropy", "dropout", "elu", "gelu", "hinge_loss",
+    "huber_loss", "layer_norm", "leaky_relu", "linear", "log_softmax", "mse_loss", "relu", "rms_norm",
+    "scaled_dot_product_attention", "sigmoid", "silu", "softmax", "softplus", "tanh",
 ]  # fmt: skip

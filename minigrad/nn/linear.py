@@ -12,7 +12,7 @@ from ..tensor import Tensor, as_tensor
 from . import init
 from .module import InputError, Module, length, new_parameter
 
-__all__ = ["Flatten", "Identity", "Linear"]
+__all__ = ["Bilinear", "Flatten", "Identity", "Linear"]
 
 
 def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
@@ -23,6 +23,21 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
     tensor([16.])
     """
     return ops.matmul(x, as_tensor(weight).T) if bias is None else ops.linear(x, weight, bias)
+
+
+def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Tensor:
+    """y_k = input1 weight[k] input2 + bias_k, for inputs (..., in1) and (..., in2) and a weight (out, in1, in2).
+
+    >>> import minigrad as mg
+    >>> mg.nn.functional.bilinear([1.0, 2.0], [3.0], mg.tensor([[[1.0], [1.0]]]))
+    tensor([9.])
+    """
+    weight = as_tensor(weight)
+    out, n, m = weight.shape
+    by_pairs = ops.reshape(ops.matmul(input1, ops.reshape(ops.transpose(weight, (1, 0, 2)), (n, out * m))),
+                           (*np.shape(input1)[:-1], out, m))  # fmt: skip
+    y = ops.sum(by_pairs * ops.expand_dims(input2, -2), axis=-1)
+    return y if bias is None else y + bias
 
 
 class Linear(Module):
@@ -60,6 +75,38 @@ class Linear(Module):
 
     def extra_repr(self) -> str:
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+
+
+class Bilinear(Module):
+    """Apply y_k = x1 W_k x2 + b_k to the last axes of two inputs.
+
+    The inputs have shapes (..., in1_features) and (..., in2_features), y (..., out_features); `weight` is
+    (out_features, in1_features, in2_features), `bias` (out_features,) or None. Both are drawn as PyTorch draws them,
+    from U(-1/sqrt(in1_features), 1/sqrt(in1_features)). Raises ValueError for inputs of other shapes.
+
+    >>> mg.nn.Bilinear(3, 4, 2)(np.zeros((5, 3)), np.zeros((5, 4))).shape
+    (5, 2)
+    """
+
+    def __init__(self, in1_features: int, in2_features: int, out_features: int, bias: bool = True) -> None:
+        self.in1_features = length(self, "in1_features", in1_features)
+        self.in2_features = length(self, "in2_features", in2_features)
+        self.out_features = length(self, "out_features", out_features)
+        bound = 1 / math.sqrt(self.in1_features)
+        shape = (self.out_features, self.in1_features, self.in2_features)
+        self.weight = init.uniform_(new_parameter(*shape), -bound, bound)
+        self.bias = init.uniform_(new_parameter(self.out_features), -bound, bound) if bias else None
+
+    def forward(self, input1: Any, input2: Any) -> Tensor:
+        a, b = np.shape(input1), np.shape(input2)
+        if a[-1:] != (self.in1_features,) or b[-1:] != (self.in2_features,) or a[:-1] != b[:-1]:
+            wanted = f"(..., {self.in1_features}) and (..., {self.in2_features})"
+            raise InputError(self, f"inputs {a} and {b}: {wanted}, alike in all but the last axis, are expected")
+        return bilinear(input1, input2, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        widths = f"in1_features={self.in1_features}, in2_features={self.in2_features}"
+        return f"{widths}, out_features={self.out_features}, bias={self.bias is not None}"
 
 
 class Identity(Module):

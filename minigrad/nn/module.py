@@ -10,12 +10,15 @@ from __future__ import annotations
 import copy
 import difflib
 import operator
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from ..tensor import Tensor, as_tensor, default_dtype, describe, tensor, warn_once
+
+if TYPE_CHECKING:
+    from .summary import Summary
 
 M = TypeVar("M", bound="Module")
 
@@ -178,6 +181,18 @@ class Module:
                 for name, value in module._own(kind):
                     yield _join(path, name), value
 
+    def apply(self: M, fn: Callable[[Module], Any]) -> M:
+        """Call `fn` on every module below this one and then on this one, as to initialise them; returns the module.
+
+        >>> def small(module):
+        ...     if isinstance(module, mg.nn.Linear):
+        ...         mg.nn.init.normal_(module.weight, std=0.01)
+        >>> model = mg.nn.Sequential(mg.nn.Linear(2, 3), mg.nn.Tanh()).apply(small)
+        """
+        for module in reversed(list(self.modules())):
+            fn(module)
+        return self
+
     # ---- state -----------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, np.ndarray]:
@@ -275,6 +290,25 @@ class Module:
             parameter.grad = None
             parameter.data = symbols_of(parameter.name, parameter.shape)
         return model
+
+    # ---- as a table ------------------------------------------------------------------------------------------
+
+    def summary(self, input_shape: Any, dtype: Any = None) -> Summary:
+        """What each layer makes of an input of this shape, how many parameters it has, and what it costs.
+
+        `input_shape` is a full shape, the batch included, or an example array, or a tuple of those for a model of
+        several inputs; shapes stand for zeros of `dtype`, by default that of the parameters. See `nn.summary.Summary`.
+
+        >>> mg.nn.Sequential(mg.nn.Linear(8, 4), mg.nn.ReLU()).summary((32, 8))
+        layer  class   output   parameters  operations  activations
+        0      Linear  (32, 4)          36        1024       1.0 KB
+        1      ReLU    (32, 4)           0         128       1.0 KB
+        total                           36        1152       2.0 KB
+        36 parameters (36 trainable), 288 B; 1152 multiply-adds forward
+        """
+        from .summary import summary
+
+        return summary(self, input_shape, dtype)
 
     # ---- as text ---------------------------------------------------------------------------------------------
 

@@ -2,12 +2,14 @@
 
 from . import (
     activations,
+    attention,
     decompositions,
     determinants,
     diagonals,
     elementwise,
     joining,
     moving,
+    normalization,
     order,
     picking,
     products,
@@ -29,6 +31,7 @@ from .elementwise import *
 from .elementwise import identity
 from .joining import *
 from .moving import *
+from .normalization import *
 from .numpy import compare, numpy_function, numpy_ufunc
 from .order import *
 from .picking import *
@@ -53,6 +56,7 @@ __all__ += joining.__all__
 __all__ += moving.__all__
 __all__ += picking.__all__
 __all__ += order.__all__
+__all__ += normalization.__all__
 __all__ += products.__all__
 __all__ += reduce.__all__
 __all__ += scans.__all__

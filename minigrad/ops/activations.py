@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import math
+
 import numpy as np
 
+from ..kernels import kernel, real
+from . import loops
 from .card import elementwise, op
 from .elementwise import _sigmoid, sigmoid
 from .reduce import largest
@@ -40,18 +45,112 @@ silu = elementwise("silu", lambda x: x * _sigmoid(x),
 
 gelu_erf = elementwise("gelu", lambda x: x * 0.5 * _special().erfc(-x * ROOT_HALF),
     vjp=lambda g, y, x: g * (0.5 * erfc(-x * ROOT_HALF) + x * np.exp(x * x * -0.5) / ROOT_2_PI),
+SLOW = 4096  # elements worth a thread, where erfc takes one at a time
+ROOT_HALF = float(np.sqrt(0.5))
+ROOT_PI = float(np.sqrt(np.pi))
+ROOT_2_PI = float(np.sqrt(2 * np.pi))
+ROOT_2_OVER_PI = float(np.sqrt(2 / np.pi))
+
+
+@functools.cache
+def _special():
+    from scipy import special  # SciPy takes a tenth of a second to load
+
+    return special
+
+
+erf = elementwise("erf", lambda x: _special().erf(x),
+    vjp=lambda g, y, x: 2 * g * np.exp(-x * x) / ROOT_PI,
+    sympy="erf", domain=(-3, 3))
+
+# What is left of 1, without loss of digits. (SymPy's own erfc would only make formulas longer.)
+erfc = elementwise("erfc", lambda x: _special().erfc(x),
+    vjp=lambda g, y, x: -2 * g * np.exp(-x * x) / ROOT_PI,
+    sympy="x: 1 - erf(x)", domain=(-3, 3))
+
+
+def _gelu_erf(x):
+    if loops.native(x):
+        return over_elements(gelu_erf_loop, x, share=SLOW)
+    return x * 0.5 * _special().erfc(-x * ROOT_HALF)
+
+
+def _gelu_erf_slope(g, y, x):
+    if loops.native(g, x):
+        return over_elements(gelu_erf_slope_loop, x, g, share=SLOW)
+    return g * (0.5 * erfc(-x * ROOT_HALF) + x * np.exp(x * x * -0.5) / ROOT_2_PI)
+
+
+gelu_erf = elementwise("gelu", _gelu_erf, vjp=_gelu_erf_slope,
     sympy="x: x * (1 + erf(x / sqrt(2))) / 2", domain=(-3, 3))
 
 
+def _gelu_tanh(x):
+    if loops.native(x):
+        y = over_elements(gelu_tanh_angle, x)
+        return over_elements(gelu_tanh_loop, x, out=np.tanh(y, out=y))
+    return 0.5 * x * (1 + np.tanh(ROOT_2_OVER_PI * x * (1 + 0.044715 * x * x)))
+
+
 def _gelu_tanh_slope(g, y, x):
+    if loops.native(g, x):
+        t = over_elements(gelu_tanh_angle, x)
+        return over_elements(gelu_tanh_slope_loop, x, g, out=np.tanh(t, out=t))
     t = np.tanh(ROOT_2_OVER_PI * x * (1 + 0.044715 * x * x))
     bend = ROOT_2_OVER_PI * (0.5 * x) * (1 - t * t)  # 0 for large x, before it meets an x * x that overflows
     return g * (0.5 * (1 + t) + bend + 3 * 0.044715 * bend * x * x)
 
 
-gelu_tanh = elementwise("gelu_tanh", lambda x: 0.5 * x * (1 + np.tanh(ROOT_2_OVER_PI * x * (1 + 0.044715 * x * x))),
-    vjp=_gelu_tanh_slope,
+gelu_tanh = elementwise("gelu_tanh", _gelu_tanh, vjp=_gelu_tanh_slope,
     sympy="x: x * (1 + tanh(sqrt(2 / pi) * (x + Rational(44715, 1000000) * x**3))) / 2", domain=(-3, 3))
+
+
+# What the two do to large arrays, in one or two passes. The tanh in between is NumPy's, which is vectorised. (Slices,
+# since an index that might be negative keeps a loop from being vectorised.)
+
+
+def over_elements(loop, *arrays, out=None, share=loops.SHARE):
+    """Run a loop over the elements of arrays and of `out`, a new array unless given, which is returned."""
+    out = np.empty(arrays[0].shape, arrays[0].dtype) if out is None else out
+    loop.over(out.size, share, *(np.ascontiguousarray(x).reshape(-1) for x in arrays), out.reshape(-1))
+    return out
+
+
+@kernel
+def gelu_erf_loop(start, stop, x, y):
+    for i in range(start, stop):
+        y[i] = x[i] * real(0.5) * math.erfc(-x[i] * real(ROOT_HALF))
+
+
+@kernel
+def gelu_erf_slope_loop(start, stop, x, g, gx):
+    for i in range(start, stop):
+        density = math.exp(x[i] * x[i] * real(-0.5)) * real(1 / ROOT_2_PI)
+        gx[i] = g[i] * (real(0.5) * math.erfc(-x[i] * real(ROOT_HALF)) + x[i] * density)
+
+
+@kernel
+def gelu_tanh_angle(start, stop, x, u):
+    x, u = x[start:stop], u[start:stop]
+    for i in range(x.size):
+        u[i] = real(ROOT_2_OVER_PI) * x[i] * (real(1) + real(0.044715) * x[i] * x[i])
+
+
+@kernel
+def gelu_tanh_loop(start, stop, x, t):
+    """The result in place of the tanh."""
+    x, t = x[start:stop], t[start:stop]
+    for i in range(x.size):
+        t[i] = real(0.5) * x[i] * (real(1) + t[i])
+
+
+@kernel
+def gelu_tanh_slope_loop(start, stop, x, g, t):
+    """As `_gelu_tanh_slope`, the result in place of the tanh."""
+    x, g, t = x[start:stop], g[start:stop], t[start:stop]
+    for i in range(x.size):
+        bend = real(ROOT_2_OVER_PI) * (real(0.5) * x[i]) * (real(1) - t[i] * t[i])
+        t[i] = g[i] * (real(0.5) * (real(1) + t[i]) + bend + real(3 * 0.044715) * bend * x[i] * x[i])
 
 
 def gelu(x, approximate="none"):
@@ -73,8 +172,18 @@ def _softmax(x, axis):
     return weights / np.sum(weights, axis=axis, keepdims=True)
 
 
+def _is_last(axis, x):
+    return axis == -1 or axis == x.ndim - 1
+
+
+def _softmax_rule(g, y, x, axis):
+    if loops.native(g, y) and _is_last(axis, y):
+        return loops.softmax_slope(np.array(g, order="C"), y)
+    return y * (g - np.add.reduce(g * y, axis=axis, keepdims=True))
+
+
 @op(sympy=_softmax, cases=[([(2, 3)], {}), ([(2, 2)], {"axis": 0})],
-    vjp=lambda g, y, x, axis: y * (g - np.add.reduce(g * y, axis=axis, keepdims=True)))
+    vjp=_softmax_rule)
 def softmax(x, axis=-1):
     """exp(x) / sum(exp(x)) along an axis: positive numbers that add up to one. Without overflow.
 
@@ -82,6 +191,8 @@ def softmax(x, axis=-1):
     >>> mg.softmax([0.0, 0.0])
     tensor([0.5, 0.5])
     """
+    if loops.native(x) and _is_last(axis, x):
+        return loops.softmax(np.array(x, order="C"), safe=False)
     weights = np.exp(x - largest(x, axis))
     weights /= np.add.reduce(weights, axis=axis, keepdims=True)
     return weights
@@ -91,8 +202,14 @@ def _log_softmax(x, axis):
     return x - np.log(np.sum(np.exp(x), axis=axis, keepdims=True))
 
 
+def _log_softmax_rule(g, y, x, axis):
+    if loops.native(g, y) and _is_last(axis, y):
+        return loops.log_softmax_slope(g, y)
+    return g - np.exp(y) * np.add.reduce(g, axis=axis, keepdims=True)
+
+
 @op(sympy=_log_softmax, cases=[([(2, 3)], {}), ([(2, 2)], {"axis": 0})],
-    vjp=lambda g, y, x, axis: g - np.exp(y) * np.add.reduce(g, axis=axis, keepdims=True))
+    vjp=_log_softmax_rule)
 def log_softmax(x, axis=-1):
     """log(softmax(x)) along an axis, without overflow or loss of digits.
 
@@ -102,6 +219,8 @@ def log_softmax(x, axis=-1):
     """
     if not x.size:
         return x.copy()
+    if loops.native(x) and _is_last(axis, x):
+        return loops.log_softmax(np.array(x, order="C"))
     shifted = x - largest(x, axis)
     return shifted - np.log(np.add.reduce(np.exp(shifted), axis=axis, keepdims=True))
 

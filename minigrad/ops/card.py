@@ -131,6 +131,20 @@ class each:
         return (functools.partial(self.rule, i) for i in itertools.count())
 
 
+class together(each):
+    """The rules of an op whose inputs' gradients are computed at once, by one rule that returns all of them."""
+
+    def __iter__(self) -> Iterator[Callable]:
+        once: list[Any] = []  # for one node of one walk
+
+        def of_input(i: int, *args: Any, **params: Any) -> Any:
+            if not once:
+                once.extend(self.rule(*args, **params))
+            return once[i]
+
+        return (functools.partial(of_input, i) for i in itertools.count())
+
+
 def parameters(forward: Callable) -> dict[str, Any]:
     """The parameters of a forward function, which follow its inputs and have defaults."""
     if not isinstance(forward, FunctionType):

@@ -30,6 +30,8 @@ def _matmul_by_a(g, y, a, b):
         return np.dot(g, b.T)
     if b.ndim == 1:
         return np.expand_dims(g, -1) * b
+    if b.ndim == 2 < a.ndim:
+        return np.dot(rows(g), b.T).reshape(a.shape)
     if a.ndim == 1:
         return np.matmul(np.expand_dims(g, -2), np.swapaxes(b, -1, -2))[..., 0, :]
     return np.matmul(g, np.swapaxes(b, -1, -2))
@@ -42,6 +44,8 @@ def _matmul_by_b(g, y, a, b):
         return np.expand_dims(a, -1) * np.expand_dims(g, -2) if b.ndim > 1 else a * g
     if b.ndim == 1:
         return np.matmul(np.swapaxes(a, -1, -2), np.expand_dims(g, -1))[..., 0]
+    if b.ndim == 2 < a.ndim:
+        return np.dot(rows(a).T, rows(g))
     return np.matmul(np.swapaxes(a, -1, -2), g)
 
 
@@ -56,7 +60,9 @@ def matmul(a, b):
     tensor([[11.]])
     """
     try:
-        return np.dot(a, b) if a.ndim == b.ndim == 2 else np.matmul(a, b)  # the same, but dot starts quicker
+        if b.ndim == 2 <= a.ndim:  # one product of matrices, in place of one for each matrix of a stack
+            return np.dot(a, b) if a.ndim == 2 else np.dot(rows(a), b).reshape(*a.shape[:-1], b.shape[-1])
+        return np.matmul(a, b)
     except (ValueError, AttributeError):  # a bare number has no axes
         raise ValueError(mismatch(np.shape(a), np.shape(b))) from None
 
@@ -77,13 +83,16 @@ def mismatch(a: tuple[int, ...], b: tuple[int, ...]) -> str:
 
 
 @op(arity=3, cases=[([(2, 3), (4, 3), (4,)], {}), ([(3,), (2, 3), (2,)], {}), ([(2, 1, 3), (2, 3), (2,)], {})],
-    vjp=(lambda g, y, x, w, b: np.dot(g, w) if g.ndim == 2 else np.matmul(g, w),
+    vjp=(lambda g, y, x, w, b: np.dot(g, w) if g.ndim == 2 else np.dot(rows(g), w).reshape(x.shape),
          lambda g, y, x, w, b: np.dot(rows(g).T, rows(x)),
          lambda g, y, x, w, b: rows(g)))
 def linear(x, w, b):
     """x @ w.T + b: one op, since every network consists of it. w has shape (out, in)."""
     try:
-        y = np.dot(x, w.T) if x.ndim == 2 else np.matmul(x, w.T)
+        if x.ndim == 2:
+            y = np.dot(x, w.T)
+        else:
+            y = np.dot(rows(x), w.T).reshape(*x.shape[:-1], len(w)) if x.ndim > 2 else np.matmul(x, w.T)
     except (ValueError, AttributeError):  # a bare number has no axes at all
         raise ValueError(f"the input's last axis has {np.shape(x)[-1:]} elements, the weight {w.shape[1:]}") from None
     if getattr(b, "dtype", None) != y.dtype:

@@ -69,4 +69,69 @@ TWINS = {
     "BCEWithLogitsLoss": st.builds(zero_one, seeds, reductions),
 }  # fmt: skip
 
+# ---- normalisation of samples, attention, the transformer ------------------------------------------------------------
+
+ALONE |= {"Dropout", "ModuleDict", "ParameterDict", "ParameterList", "PositionalEncoding"}
+
+
+@st.composite
+def sample_norms(draw, **more):
+    """Samples of one axis or two, the shape as an integer, too; enough elements for native loops once in a while."""
+    shape = draw(st.sampled_from([(4,), (3, 2), (64,)]))
+    options = {"eps": draw(st.sampled_from([1e-5, 0.1])), "elementwise_affine": draw(st.booleans())}
+    options |= {name: draw(values) for name, values in more.items()}
+    lead = draw(st.sampled_from([(), (3,), (2, 3), (65,)]))
+    return Call(shape[0] if len(shape) == 1 and draw(st.booleans()) else shape, inputs=[(*lead, *shape)], **options)
+
+
+@st.composite
+def attentions(draw):
+    heads, width = draw(st.sampled_from([(1, 3), (2, 4), (3, 6)]))
+    kdim, vdim = draw(st.sampled_from([(None, None), (3, 5), (None, 2)]))
+    batch_first, unbatched = draw(st.booleans()), draw(st.integers(0, 3)) == 0
+    n, rows, columns = draw(st.integers(1, 2)), draw(st.integers(1, 4)), draw(st.integers(1, 4))
+    shapes = [(rows, width), (columns, kdim or width), (columns, vdim or width)]
+    if not unbatched:
+        shapes = [(n, *s) if batch_first else (s[0], n, s[1]) for s in shapes]
+    return Call(width, heads, bias=draw(st.booleans()), kdim=kdim, vdim=vdim, batch_first=batch_first, inputs=shapes)
+
+
+def a_layer(kind, width, heads, norm_first, activation, bias, batch_first):
+    """An encoder's or decoder's layer, ours or theirs."""
+    return kind(width, heads, 5, dropout=0.0, activation=activation, norm_first=norm_first, bias=bias,
+                batch_first=batch_first)  # fmt: skip
+
+
+@st.composite
+def transformers(draw, stack=False, memory=False):
+    batch_first = draw(st.booleans())
+    width, n, rows, columns = 4, draw(st.integers(1, 2)), draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    options = {"norm_first": draw(st.booleans()), "activation": draw(st.sampled_from(["relu", "gelu"])),
+               "bias": draw(st.booleans()), "batch_first": batch_first}  # fmt: skip
+    shapes = [(n, m, width) if batch_first else (m, n, width) for m in (rows, columns)[: 1 + memory]]
+    if not stack:
+        return Call(width, 2, 5, 0.0, inputs=shapes, **options)
+    import torch
+
+    depth, final = draw(st.integers(1, 2)), draw(st.booleans())
+    ours = a_layer(nn.TransformerEncoderLayer, width, 2, **options)
+    theirs = a_layer(torch.nn.TransformerEncoderLayer, width, 2, **options)
+    return Call(ours, depth, nn.LayerNorm(width) if final else None, inputs=shapes,
+                torch_args=(theirs, depth, torch.nn.LayerNorm(width) if final else None),
+                torch_kwargs={"enable_nested_tensor": False})  # fmt: skip
+
+
+# Each normalisation of a few numbers divides by what may be a small deviation, and their rounding errors with it: in
+# float32 a stack of them agrees to fewer digits.
+ROUNDING = {"TransformerEncoderLayer": 30, "TransformerDecoderLayer": 100, "TransformerEncoder": 300, "LayerNorm": 10}
+
+TWINS |= {
+    "LayerNorm": sample_norms(bias=st.booleans()), "RMSNorm": sample_norms(),
+    "MultiheadAttention": attentions(),
+    "TransformerEncoderLayer": transformers(), "TransformerDecoderLayer": transformers(memory=True),
+    "TransformerEncoder": transformers(stack=True),
+    "Bilinear": st.builds(lambda n, m, k, bias, lead: Call(n, m, k, bias=bias, inputs=[(*lead, n), (*lead, m)]),
+                          widths, widths, widths, st.booleans(), st.sampled_from([(), (3,), (2, 3)])),
+}  # fmt: skip
+
 LAYERS = sorted(name for name in nn.__all__ if isinstance(getattr(nn, name), type) and name not in ALONE)
