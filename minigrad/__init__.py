@@ -13,12 +13,9 @@ __version__ = "0.1.0"
 
 # Loaded when first used, since they load SymPy, Numba or other libraries, or are not needed by everyone.
 _LATE = {
-    "Convergence": "train", "History": "train", "data": "data", "debug": "debugging", "fit": "train",
-    "linalg": "linalg", "nn": "nn", "optim": "optim", "pictures": "pictures", "primitive": "primitives",
-    "special": "special", "symbolic": "symbolic", "symbols": "symbolic", "verify": "verify",
     "Convergence": "train", "History": "train", "count_parameters": "nn.summary", "data": "data", "debug": "debugging",
     "fit": "train", "linalg": "linalg", "nn": "nn", "optim": "optim", "pictures": "pictures",
-    "primitive": "primitives", "symbolic": "symbolic", "symbols": "symbolic", "verify": "verify",
+    "primitive": "primitives", "special": "special", "symbolic": "symbolic", "symbols": "symbolic", "verify": "verify",
 }  # fmt: skip
 
 

@@ -180,7 +180,6 @@ OTHERWISE = {
     "cummin": _scan("cummin"),
     "cumprod": _scan("cumprod"),
     "cumsum": _scan("cumsum"),
-    "cumsum": lambda x, axis=None: x.reshape(-1).cumsum(0) if axis is None else x.cumsum(axis),
     "eigh": _eigh,
     "einsum": lambda *xs, subscripts: torch.einsum(subscripts, *xs),
     "erfcinv": lambda x: torch.erfinv(1 - x),

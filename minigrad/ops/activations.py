@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 
 import numpy as np
@@ -43,30 +42,7 @@ silu = elementwise("silu", lambda x: x * _sigmoid(x),
     vjp=lambda g, y, x: g * (sigmoid(x) + y * (1 - sigmoid(x))),
     sympy="x: x / (1 + exp(-x))", domain=(-3, 3))
 
-gelu_erf = elementwise("gelu", lambda x: x * 0.5 * _special().erfc(-x * ROOT_HALF),
-    vjp=lambda g, y, x: g * (0.5 * erfc(-x * ROOT_HALF) + x * np.exp(x * x * -0.5) / ROOT_2_PI),
 SLOW = 4096  # elements worth a thread, where erfc takes one at a time
-ROOT_HALF = float(np.sqrt(0.5))
-ROOT_PI = float(np.sqrt(np.pi))
-ROOT_2_PI = float(np.sqrt(2 * np.pi))
-ROOT_2_OVER_PI = float(np.sqrt(2 / np.pi))
-
-
-@functools.cache
-def _special():
-    from scipy import special  # SciPy takes a tenth of a second to load
-
-    return special
-
-
-erf = elementwise("erf", lambda x: _special().erf(x),
-    vjp=lambda g, y, x: 2 * g * np.exp(-x * x) / ROOT_PI,
-    sympy="erf", domain=(-3, 3))
-
-# What is left of 1, without loss of digits. (SymPy's own erfc would only make formulas longer.)
-erfc = elementwise("erfc", lambda x: _special().erfc(x),
-    vjp=lambda g, y, x: -2 * g * np.exp(-x * x) / ROOT_PI,
-    sympy="x: 1 - erf(x)", domain=(-3, 3))
 
 
 def _gelu_erf(x):

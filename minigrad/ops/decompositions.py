@@ -18,7 +18,7 @@ from numpy.linalg import LinAlgError
 from ..names import known
 from ..tensor import Tensor, as_tensor, plain
 from .card import NUMPY, composite, op
-from .shape import take_along_axis
+from .picking import take_along_axis
 from .solving import each_matrix, matrix, pinv_, solve, square, symmetric, transposed, triangle
 
 __all__ = [

@@ -10,9 +10,9 @@ from numpy.linalg import LinAlgError
 from ..tensor import Tensor, as_tensor, plain
 from .card import composite, op
 from .decompositions import svd_, svd_parts, svdvals
+from .picking import scatter
 from .products import norm
 from .reduce import _product_of_the_others as product_of_the_others
-from .shape import scatter
 from .solving import REGULAR, inv, matrix, minors, others, signs, square, transposed, written_det
 
 __all__ = ["SlogdetResult", "cond", "det", "slogdet"]

@@ -182,7 +182,6 @@ FUNCTIONS |= {
     np.round: _no_reading("np.round"), np.nan_to_num: lambda x, *args, **params: x,
     np.sinc: functools.partial(over_elements, sympy_function(CARDS["sinc"])),
     np.i0: functools.partial(over_elements, sympy_function(CARDS["i0"])),
-    np.round: _no_reading("np.round"), np.sinc: lambda x: over_elements(sympy.sinc, sympy.pi * x),
 } | {
     function: card.forward
     for function, card in NUMPY.items()
