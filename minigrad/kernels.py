@@ -98,7 +98,8 @@ def source(function: Callable, axes: list[int | None], real: np.dtype) -> str:
     """The text that is compiled: the function of pointers, before it the functions that it calls.
 
     `real(x)` in a kernel is x in the dtype of its floating arrays: a literal such as 0.5 would make float64 of a
-    float32, and of all that it meets.
+    float32, and of all that it meets. `whole(n)` is n as an integer of as many bits, and `real(x).view(whole)` the
+    bits of x.
     """
     tree = parsed(function)
     names = [a.arg for a in tree.args.args]
@@ -113,7 +114,8 @@ def source(function: Callable, axes: list[int | None], real: np.dtype) -> str:
     return "\n".join([
         "import math",
         "from math import *",
-        f"from numba import carray, njit, {real} as real",
+        "from numba import carray, njit",
+        f"from numpy import {real} as real, int{8 * real.itemsize} as whole",
         *(f"\n@njit(**{native.OPTIONS})\n{ast.unparse(parsed(f))}" for f in called(function)),
         "",
         f"def {tree.name}({', '.join(arguments)}):",
@@ -129,7 +131,7 @@ def called(function: Callable) -> list[FunctionType]:
     for node in ast.walk(parsed(function)):
         if isinstance(node, ast.Name):
             value = function.__globals__.get(node.id)
-            if isinstance(value, FunctionType) and value is not real and value not in found:
+            if isinstance(value, FunctionType) and value not in (real, whole, *found):
                 found += [f for f in [*called(value), value] if f not in found]
     return found
 
@@ -161,3 +163,8 @@ def is_docstring(statement: ast.stmt) -> bool:
 def real(x: Any) -> Any:
     """In a kernel: x in the dtype of its floating arrays."""
     return x
+
+
+def whole(n: Any) -> Any:
+    """In a kernel: n as an integer of as many bits as its floating numbers have."""
+    return n
