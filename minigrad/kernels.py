@@ -44,6 +44,14 @@ class Kernel:
         calls = [self.bound((a, b, *arguments)) for a, b in zip(bounds, bounds[1:], strict=False)]
         parallel.run(calls) if pieces > 1 else calls[0]()
 
+    def repeated(self, *arguments: Any) -> Callable[[int], object]:
+        """The loops as a function of the kernel's last argument, an integer: for many calls on the same arrays.
+
+        The caller keeps the arrays alive meanwhile.
+        """
+        call: Any = self.bound((*arguments, 0))
+        return partial(call.func, *call.args[:-1])
+
     def bound(self, arguments: tuple) -> Callable[[], object]:
         """The native code with its arguments, ready to be called."""
         kinds = tuple([(x.dtype.char, x.ndim) if isinstance(x, np.ndarray) else type(x) for x in arguments])

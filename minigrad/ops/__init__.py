@@ -1,6 +1,6 @@
 """The ops: cards grouped by kind. Adding an op touches one of these files only: its name goes into `__all__` there."""
 
-from . import activations, elementwise, products, reduce, shape
+from . import activations, elementwise, products, recurrent, reduce, shape
 from .activations import *
 from .activations import nll_loss
 from .card import CARDS, COMPOSITES, NUMPY, Op
@@ -8,6 +8,7 @@ from .elementwise import *
 from .elementwise import identity
 from .numpy import compare, numpy_function, numpy_ufunc
 from .products import *
+from .recurrent import gru, lstm, rnn
 from .reduce import *
 from .shape import *
 from .shape import getitem, plain_key, scatter
