@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..tensor import Tensor, as_tensor, default_dtype, plain
+from ..tensor import Tensor, as_tensor, plain
 from . import init
 from .module import InputError, Module, length, new_parameter
 

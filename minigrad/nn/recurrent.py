@@ -24,12 +24,15 @@ class _Recurrent(Module):
 
     gates = 1
     states = 1  # h, or h and c
+    input_size: int
+    hidden_size: int
+    bias: bool
     nonlinearity = "tanh"
 
     def _add_weights(self, inputs: int, end: str = "") -> None:
         """Draw weights and biases from U(-1/sqrt(hidden_size), 1/sqrt(hidden_size)); their names end in `end`."""
         height, bound = self.gates * self.hidden_size, 1 / math.sqrt(self.hidden_size)
-        shapes = {"weight_ih": (height, inputs), "weight_hh": (height, self.hidden_size)}
+        shapes: dict[str, tuple[int, ...]] = {"weight_ih": (height, inputs), "weight_hh": (height, self.hidden_size)}
         if self.bias:
             shapes |= {"bias_ih": (height,), "bias_hh": (height,)}
         for name, shape in shapes.items():
@@ -96,7 +99,8 @@ class _Layers(_Recurrent):
         self.bias, self.batch_first, self.bidirectional = bias, batch_first, bidirectional
         _check_probability(type(self).__name__, dropout)
         if dropout and num_layers == 1:
-            warn_once("dropout of one layer", f"{type(self).__name__}: dropout is between layers, and there is only one")
+            name = type(self).__name__
+            warn_once("dropout of one layer", f"{name}: dropout={dropout} is between layers, and there is only one")
         self.dropout = dropout
         for k in range(num_layers):
             for end in self._ends(k):
@@ -118,10 +122,10 @@ class _Layers(_Recurrent):
             raise InputError(self, f"input {np.shape(input)} has no steps in time")
         n = self.num_layers * (1 + self.bidirectional)
         shape = (n, x.shape[1], self.hidden_size) if batched else (n, self.hidden_size)
-        start = self._given(hx, shape, _dtype(self.weight_ih_l0))
+        start = self._given(hx, shape, _dtype(next(self.parameters())))
         last: list[Tensor] = []  # the last states of every layer and direction
         for k in range(self.num_layers):
-            outputs = []
+            outputs: list[Tensor] = []
             for end in self._ends(k):
                 backwards = len(outputs) == 1
                 states = self._run(x, self._start(start, len(last), batched), end, backwards)
@@ -159,10 +163,10 @@ class _Layers(_Recurrent):
 class RNN(_Layers):
     """Run h_t = tanh(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh), or relu, over a sequence (Elman, 1990).
 
-    The input is (time, batch, input_size), with `batch_first` (batch, time, input_size), or (time, input_size) without a
-    batch; `hx`, the states to start from, (num_layers, batch, hidden_size), zeros unless given. Returns the last layer's
-    states, (time, batch, hidden_size), and all layers' last states. Each layer takes the states of the one below, of
-    which `dropout` sets some to 0 in training. With `bidirectional` every layer also runs backwards, with weights of
+    The input is (time, batch, input_size), with `batch_first` (batch, time, input_size), or (time, input_size) without
+    a batch; `hx`, the states to start from, (num_layers, batch, hidden_size), zeros unless given. Returns the last
+    layer's states, (time, batch, hidden_size), and all layers' last states. Each layer takes the states of the one
+    below, of which `dropout` sets some to 0 in training. With `bidirectional` every layer also runs backwards, with weights of
     its own: outputs are then twice as wide, and states alternate between the directions.
 
     Weights have PyTorch's names, shapes and initial values: weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0, then
@@ -184,8 +188,8 @@ class RNN(_Layers):
 class LSTM(_Layers):
     """Run a long short-term memory over a sequence (Hochreiter and Schmidhuber, 1997); the formula is at `ops.lstm`.
 
-    Inputs, arguments and outputs are those of `RNN`, but that a state is a pair (h, c). The weights of the gates lie one
-    below the other as input, forget, new, output. Raises ValueError for `proj_size`, which is not supported.
+    Inputs, arguments and outputs are those of `RNN`, but that a state is a pair (h, c). The weights of the gates lie
+    one below the other as input, forget, new, output. Raises ValueError for `proj_size`, which is not supported.
 
     >>> output, (h, c) = mg.nn.LSTM(3, 4, num_layers=2)(np.zeros((5, 2, 3)))
     >>> output.shape, h.shape, c.shape
@@ -199,7 +203,7 @@ class LSTM(_Layers):
         dropout: float = 0.0, bidirectional: bool = False, proj_size: int = 0,
     ) -> None:  # fmt: skip
         if proj_size:
-            raise ValueError(f"LSTM: proj_size={proj_size!r} is not supported; a Linear behind the layer projects outputs")
+            raise ValueError(f"LSTM: proj_size={proj_size!r} is not supported; a Linear behind it projects the outputs")
         super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional)
 
 
@@ -231,7 +235,7 @@ class _Cell(_Recurrent):
         if x.ndim not in (1, 2):
             raise InputError(self, f"input {x.shape} has {x.ndim} axes; (batch, features) is needed, or (features,)")
         self._check_width(x.shape)
-        start = self._given(hx, (*x.shape[:-1], self.hidden_size), _dtype(self.weight_ih))
+        start = self._given(hx, (*x.shape[:-1], self.hidden_size), _dtype(next(self.parameters())))
         if isinstance(start, tuple):
             start = ops.stack(start)
         if x.ndim == 1:

@@ -2,7 +2,20 @@
 
 from . import activations, elementwise, products, recurrent, reduce, shape
 from .activations import *
-from .activations import nll_loss
+from .activations import (
+    bce,
+    hardshrink,
+    hardsigmoid,
+    hardswish,
+    hardtanh,
+    logsigmoid,
+    nll_loss,
+    prelu,
+    softshrink,
+    softsign,
+    tanhshrink,
+    threshold,
+)  # fmt: skip
 from .card import CARDS, COMPOSITES, NUMPY, Op
 from .elementwise import *
 from .elementwise import identity
@@ -12,6 +25,7 @@ from .recurrent import gru, lstm, rnn
 from .reduce import *
 from .shape import *
 from .shape import getitem, plain_key, scatter
+from .standardize import standardize
 
 # What `mg` offers under the same names.
 __all__: list[str] = []

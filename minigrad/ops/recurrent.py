@@ -4,8 +4,8 @@ Each op takes what the inputs give to every step, computed before by one product
 batch, gates * width). Its result holds the states from the start on, (time + 1, batch, width). So a sequence adds one
 node to the graph, however long it is.
 
-On plain arrays, a step is a product by BLAS and a kernel for all that is elementwise, forward and backward. Each rule is
-also written in operators and NumPy's functions, step by step. That is what runs on tensors (so that gradients have
+On plain arrays, a step is a product by BLAS and a kernel for all that is elementwise, forward and backward. Each rule
+is also written in operators and NumPy's functions, step by step. That is what runs on tensors (so that gradients have
 gradients) and on symbols, and what the kernels are tested against.
 """
 
@@ -140,7 +140,8 @@ def _rnn_back(g, y, gx, start, w, nonlinearity):
     return np.stack(dz[::-1]), d
 
 
-@op(arity=3, sympy=_rnn, cases=[([(2, 1, 2), (1, 2), (2, 2)], {}), ([(1, 2, 1), (2, 1), (1, 1)], {"nonlinearity": "relu"})],
+@op(arity=3, sympy=_rnn,
+    cases=[([(2, 1, 2), (1, 2), (2, 2)], {}), ([(1, 2, 1), (2, 1), (1, 1)], {"nonlinearity": "relu"})],
     vjp=(lambda g, y, gx, start, w, nonlinearity: _rnn_back(g, y, gx, start, w, nonlinearity)[0],
          lambda g, y, gx, start, w, nonlinearity: _rnn_back(g, y, gx, start, w, nonlinearity)[1],
          lambda g, y, gx, start, w, nonlinearity: _by_weight(_rnn_back(g, y, gx, start, w, nonlinearity)[0], y[:-1])))
@@ -194,10 +195,10 @@ def lstm_step(gx, gates, y, t):
     for n in range(gx.shape[1]):
         for j in range(2 * width):
             gates[t, n, j] = fast_sigmoid(gx[t, n, j] + gates[t, n, j])
-        for j in range(2 * width, 3 * width):
-            gates[t, n, j] = fast_tanh(gx[t, n, j] + gates[t, n, j])
-        for j in range(3 * width, 4 * width):
-            gates[t, n, j] = fast_sigmoid(gx[t, n, j] + gates[t, n, j])
+        for j in range(width):
+            gates[t, n, 2 * width + j] = fast_tanh(gx[t, n, 2 * width + j] + gates[t, n, 2 * width + j])
+        for j in range(width):
+            gates[t, n, 3 * width + j] = fast_sigmoid(gx[t, n, 3 * width + j] + gates[t, n, 3 * width + j])
         for j in range(width):
             kept = gates[t, n, width + j] * y[1, t, n, j]
             y[1, t + 1, n, j] = kept + gates[t, n, j] * gates[t, n, 2 * width + j]

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
+from ..kernels import kernel
 from ..tensor import Tensor, as_tensor, plain
 from .card import composite, each, op
 
@@ -223,9 +224,27 @@ def scatter(x, key=(), shape=()):
     y = np.zeros_like(x, shape=shape)
     if is_basic(key):
         y[key] = x
+    elif x.size > 4000 and x.dtype.char in "fd" and type(x) is np.ndarray:  # np.add.at takes 6 ns an element
+        add_picked(key, x, y)
     else:
         np.add.at(y, key, x)
     return y
+
+
+def add_picked(key, x, y):
+    """Add x to y[key], in the order of x, by a kernel: as np.add.at does, but 20 times as fast for rows."""
+    of_rows = isinstance(key, np.ndarray)
+    n = len(y) if of_rows else y.size
+    places = np.arange(n) if of_rows else np.arange(n).reshape(y.shape)
+    index = np.ascontiguousarray(places[key].ravel())  # counted from 0 on, and none is too large
+    add_rows(index, np.ascontiguousarray(x).reshape(index.size, -1), y.reshape(n, -1))
+
+
+@kernel
+def add_rows(index, x, y):
+    for i in range(index.shape[0]):
+        for j in range(x.shape[1]):
+            y[index[i], j] += x[i, j]
 
 
 @op(cases=[([(2, 3)], {"key": (slice(None), 1)}), ([(3,)], {"key": np.array([0, 2, 0])}),
