@@ -31,10 +31,46 @@ def _nll_loss(x, target, reduction="mean"):
     return {"mean": picked.mean(), "sum": picked.sum(), "none": picked}[reduction]
 
 
+# Recurrent layers, step by step by torch's cells: what comes from the inputs is all that their input weights give.
+
+
+def _rnn(gx, start, w, nonlinearity="tanh"):
+    cell = torch.rnn_tanh_cell if nonlinearity == "tanh" else torch.rnn_relu_cell
+    states = [start]
+    for x in gx:
+        states.append(cell(x, states[-1], torch.eye(len(w), dtype=w.dtype), w))
+    return torch.stack(states)
+
+
+def _lstm(gx, start, w):
+    h, c = [start[0]], [start[1]]
+    for x in gx:
+        h_next, c_next = torch.lstm_cell(x, (h[-1], c[-1]), torch.eye(len(w), dtype=w.dtype), w)
+        h.append(h_next)
+        c.append(c_next)
+    return torch.stack([torch.stack(h), torch.stack(c)])
+
+
+def _gru(gx, start, w, b):
+    states = [start]
+    for x in gx:
+        states.append(torch.gru_cell(x, states[-1], torch.eye(len(w), dtype=w.dtype), w, torch.zeros_like(b), b))
+    return torch.stack(states)
+
+
 # torch's counterpart of an op that has a card, taking our parameters, where torch has it under another name or with
 # other arguments. (torch.max would not do for max: along an axis it gives a tie's whole gradient to one element, where
 # torch.amax shares it.)
 OTHERWISE = {
+    "bce": lambda x, t: F.binary_cross_entropy(*torch.broadcast_tensors(x, t), reduction="none"),
+    "hardsigmoid": lambda x: F.relu6(x + 3) / 6,  # torch's own gradient has 1/6 in float32
+    "gru": lambda gx, start, w, b: _gru(gx, start, w, b),
+    "lstm": lambda gx, start, w: _lstm(gx, start, w),
+    "prelu": lambda x, w: torch.where(x > 0, x, w * x),
+    "rnn": lambda gx, start, w, nonlinearity="tanh": _rnn(gx, start, w, nonlinearity),
+    "standardize": lambda x, axis=-1, eps=1e-5: (x - x.mean(axis, keepdim=True)) / torch.sqrt(
+        x.var(axis, keepdim=True, unbiased=False) + eps
+    ),
     "astype": lambda x, dtype: x.to(torch.from_numpy(np.zeros(0, dtype)).dtype),
     "broadcast_to": lambda x, shape: torch.broadcast_to(x, shape),
     "clip": lambda *xs: torch.clamp(*torch.broadcast_tensors(*xs)),  # clamp can't broadcast x
@@ -82,6 +118,10 @@ PARAMETERS = {
     "leaky_relu": {"negative_slope": st.floats(0, 0.5)},
     "elu": {"alpha": st.floats(0.5, 2)},
     "root": {"n": st.sampled_from([1.5, 2, 3])},
+    "hardshrink": {"lambd": st.floats(0, 1)},
+    "hardtanh": {"min_val": st.floats(-2, -0.5), "max_val": st.floats(0, 2)},
+    "softshrink": {"lambd": st.floats(0, 1)},
+    "threshold": {"threshold": st.floats(-1, 1), "value": st.floats(-2, 2)},
     "softplus": {"beta": st.floats(0.5, 2), "threshold": st.floats(1, 20)},
 }
 

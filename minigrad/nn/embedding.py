@@ -80,10 +80,13 @@ class Embedding(Module):
     (2, 4, 3)
     """
 
-    def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None, **unknown: Any) -> None:
-        if unknown:
-            names = ", ".join(unknown)
-            raise TypeError(f"Embedding: {names} is not supported here; num_embeddings, embedding_dim, padding_idx are")
+    def __init__(
+        self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None, max_norm: None = None,
+        norm_type: float = 2.0, scale_grad_by_freq: bool = False, sparse: bool = False,
+    ) -> None:  # fmt: skip
+        unknown = {"max_norm": max_norm, "scale_grad_by_freq": scale_grad_by_freq, "sparse": sparse}
+        if given := [f"{name}={value!r}" for name, value in unknown.items() if value]:
+            raise ValueError(f"Embedding: {', '.join(given)} is not supported; of PyTorch's options padding_idx is")
         self.num_embeddings = length(self, "num_embeddings", num_embeddings)
         self.embedding_dim = length(self, "embedding_dim", embedding_dim)
         if padding_idx is not None and not -num_embeddings <= padding_idx < num_embeddings:

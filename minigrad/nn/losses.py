@@ -115,7 +115,8 @@ def cross_entropy(
 
     `weight` holds a factor for each class: the mean over indices is then a weighted one. Targets that are
     `ignore_index` do not count. `label_smoothing` takes that share of the probability from the target and spreads it
-    over all classes (Szegedy et al., 2016). Raises ValueError for other shapes, for indices that name no class and for a mean over none.
+    over all classes (Szegedy et al., 2016). Raises ValueError for other shapes, for indices that name no class and for
+    a mean over none.
 
     >>> import minigrad as mg
     >>> mg.nn.functional.cross_entropy(mg.tensor([[0.0, 0.0]]), [1])
@@ -139,6 +140,8 @@ def cross_entropy(
             f"cross_entropy: the target of dtype {target.dtype} and shape {target.shape} is neither integers of shape "
             f"{_without(axis, input)} nor probabilities of shape {input.shape}"
         )
+    if ignore_index >= 0:
+        raise ValueError(f"cross_entropy: ignore_index={ignore_index} goes with indices, and these are probabilities")
     log_p = log_softmax(input, axis)
     if label_smoothing:
         wanted = (1 - label_smoothing) * as_tensor(wanted) + label_smoothing / input.shape[axis]

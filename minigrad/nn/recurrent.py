@@ -166,8 +166,8 @@ class RNN(_Layers):
     The input is (time, batch, input_size), with `batch_first` (batch, time, input_size), or (time, input_size) without
     a batch; `hx`, the states to start from, (num_layers, batch, hidden_size), zeros unless given. Returns the last
     layer's states, (time, batch, hidden_size), and all layers' last states. Each layer takes the states of the one
-    below, of which `dropout` sets some to 0 in training. With `bidirectional` every layer also runs backwards, with weights of
-    its own: outputs are then twice as wide, and states alternate between the directions.
+    below, of which `dropout` sets some to 0 in training. With `bidirectional` every layer also runs backwards, with
+    weights of its own: outputs are then twice as wide, and states alternate between the directions.
 
     Weights have PyTorch's names, shapes and initial values: weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0, then
     those of "_l0_reverse" and "_l1", drawn from U(-1/sqrt(hidden_size), 1/sqrt(hidden_size)).
