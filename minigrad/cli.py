@@ -357,11 +357,12 @@ def _prepare(args: argparse.Namespace) -> Problem:
     x, x_test, scaler = data.standardise(raw.train[0], raw.test[0], one_scale=dataset.image is not None)
     y, y_test = raw.train[1], raw.test[1]
     if dataset.classes:
-        classes, loss = len(dataset.classes), mg.nn.functional.cross_entropy
-        return Problem(dataset, raw, (x, y), (x_test, y_test), scaler, classes, loss, accuracy, "accuracy")
+        classes = len(dataset.classes)
+        return Problem(dataset, raw, (x, y), (x_test, y_test), scaler, classes, mg.nn.functional.cross_entropy,
+                       accuracy, "accuracy")  # fmt: skip
     y, y_test, _ = data.standardise(y, y_test)
-    loss = mg.nn.functional.mse_loss
-    return Problem(dataset, raw, (x, y), (x_test, y_test), scaler, y.shape[1], loss, _explained, "R2")
+    return Problem(dataset, raw, (x, y), (x_test, y_test), scaler, y.shape[1], mg.nn.functional.mse_loss,
+                   _explained, "R2")  # fmt: skip
 
 
 def _load(name: str, path: Path | None) -> tuple[Dataset, data.Split]:

@@ -47,6 +47,14 @@ class Kernel:
         calls = [self.bound((a, b, *arguments)) for a, b in zip(bounds, bounds[1:], strict=False)]
         parallel.run(calls) if pieces > 1 else calls[0]()
 
+    def repeated(self, *arguments: Any) -> Callable[[int], object]:
+        """The loops as a function of the kernel's last argument, an integer: for many calls on the same arrays.
+
+        The caller keeps the arrays alive meanwhile.
+        """
+        call: Any = self.bound((*arguments, 0))
+        return partial(call.func, *call.args[:-1])
+
     def bound(self, arguments: tuple) -> Callable[[], object]:
         """The native code with its arguments, ready to be called."""
         kinds = tuple([(x.dtype.char, x.ndim) if isinstance(x, np.ndarray) else type(x) for x in arguments])
@@ -101,7 +109,8 @@ def source(function: Callable, axes: list[int | None], real: np.dtype) -> str:
     """The text that is compiled: the function of pointers, before it the functions that it calls.
 
     `real(x)` in a kernel is x in the dtype of its floating arrays: a literal such as 0.5 would make float64 of a
-    float32, and of all that it meets.
+    float32, and of all that it meets. `whole(n)` is n as an integer of as many bits, and `real(x).view(whole)` the
+    bits of x.
     """
     tree = parsed(function)
     names = [a.arg for a in tree.args.args]
@@ -116,7 +125,8 @@ def source(function: Callable, axes: list[int | None], real: np.dtype) -> str:
     return "\n".join([
         "import math",
         "from math import *",
-        f"from numba import carray, njit, {real} as real",
+        "from numba import carray, njit",
+        f"from numpy import {real} as real, int{8 * real.itemsize} as whole",
         *(f"\n@njit(**{options(f)})\n{ast.unparse(parsed(f))}" for f in called(function)),
         "",
         f"def {tree.name}({', '.join(arguments)}):",
@@ -147,7 +157,7 @@ def called(function: Callable) -> list[FunctionType]:
     for node in ast.walk(parsed(function)):
         if isinstance(node, ast.Name):
             value = function.__globals__.get(node.id)
-            if isinstance(value, FunctionType) and value is not real and value not in found:
+            if isinstance(value, FunctionType) and value not in (real, whole, *found):
                 found += [f for f in [*called(value), value] if f not in found]
     return found
 
@@ -179,3 +189,8 @@ def is_docstring(statement: ast.stmt) -> bool:
 def real(x: Any) -> Any:
     """In a kernel: x in the dtype of its floating arrays."""
     return x
+
+
+def whole(n: Any) -> Any:
+    """In a kernel: n as an integer of as many bits as its floating numbers have."""
+    return n

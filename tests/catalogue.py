@@ -152,6 +152,31 @@ def _qr(a, positive=False):
     q, r = torch.linalg.qr(a)
     signs = _signs(r, positive)
     return torch.cat([q * signs, r.mT * signs], -2)
+# Recurrent layers, step by step by torch's cells: what comes from the inputs is all that their input weights give.
+
+
+def _rnn(gx, start, w, nonlinearity="tanh"):
+    cell = torch.rnn_tanh_cell if nonlinearity == "tanh" else torch.rnn_relu_cell
+    states = [start]
+    for x in gx:
+        states.append(cell(x, states[-1], torch.eye(len(w), dtype=w.dtype), w))
+    return torch.stack(states)
+
+
+def _lstm(gx, start, w):
+    h, c = [start[0]], [start[1]]
+    for x in gx:
+        h_next, c_next = torch.lstm_cell(x, (h[-1], c[-1]), torch.eye(len(w), dtype=w.dtype), w)
+        h.append(h_next)
+        c.append(c_next)
+    return torch.stack([torch.stack(h), torch.stack(c)])
+
+
+def _gru(gx, start, w, b):
+    states = [start]
+    for x in gx:
+        states.append(torch.gru_cell(x, states[-1], torch.eye(len(w), dtype=w.dtype), w, torch.zeros_like(b), b))
+    return torch.stack(states)
 
 
 # torch's counterpart of an op that has a card, taking our parameters, where torch has it under another name or with
@@ -164,6 +189,15 @@ OTHERWISE = {
     "layer_norm": lambda x, weight, bias, eps=1e-5: F.layer_norm(x, weight.shape, weight, bias, eps),
     "rms_norm": lambda x, weight, eps=1e-5: F.rms_norm(x, weight.shape, weight, eps),
     "safe_softmax": lambda x: torch.softmax(x, -1),
+    "bce": lambda x, t: F.binary_cross_entropy(*torch.broadcast_tensors(x, t), reduction="none"),
+    "hardsigmoid": lambda x: F.relu6(x + 3) / 6,  # torch's own gradient has 1/6 in float32
+    "gru": lambda gx, start, w, b: _gru(gx, start, w, b),
+    "lstm": lambda gx, start, w: _lstm(gx, start, w),
+    "prelu": lambda x, w: torch.where(x > 0, x, w * x),
+    "rnn": lambda gx, start, w, nonlinearity="tanh": _rnn(gx, start, w, nonlinearity),
+    "standardize": lambda x, axis=-1, eps=1e-5: (x - x.mean(axis, keepdim=True)) / torch.sqrt(
+        x.var(axis, keepdim=True, unbiased=False) + eps
+    ),
     "astype": lambda x, dtype: x.to(torch.from_numpy(np.zeros(0, dtype)).dtype),
     "beta": lambda a, b: torch.exp(_lgamma(a) + _lgamma(b) - _lgamma(a + b)),  # torch has none
     "betaln": lambda a, b: _lgamma(a) + _lgamma(b) - _lgamma(a + b),
@@ -261,6 +295,10 @@ PARAMETERS = {
     "polygamma": {"n": st.integers(1, 4)},
     "root": {"n": st.sampled_from([1.5, 2, 3])},
     "spherical_jn": {"n": st.integers(0, 4)},
+    "hardshrink": {"lambd": st.floats(0, 1)},
+    "hardtanh": {"min_val": st.floats(-2, -0.5), "max_val": st.floats(0, 2)},
+    "softshrink": {"lambd": st.floats(0, 1)},
+    "threshold": {"threshold": st.floats(-1, 1), "value": st.floats(-2, 2)},
     "softplus": {"beta": st.floats(0.5, 2), "threshold": st.floats(1, 20)},
 }
 

@@ -174,7 +174,36 @@ def exponential(a):
 
 
 exp, log = sympy.exp, sympy.log
+def logistic(x):
+    return 1 / (1 + exp(-x))
+
+
+def elman(gx, start, w):
+    states = [start[0, 0]]
+    for x in gx:
+        states.append(sympy.tanh(x[0, 0] + states[-1] * w[0, 0]))
+    return [[[h]] for h in states]
+
+
+def memory(gx, start, w):
+    i, f, n, o = (gx[0, 0, k] + start[0, 0, 0] * w[k, 0] for k in range(4))
+    c = logistic(f) * start[1, 0, 0] + logistic(i) * sympy.tanh(n)
+    return [[[[start[0, 0, 0]]], [[logistic(o) * sympy.tanh(c)]]], [[[start[1, 0, 0]]], [[c]]]]
+
+
+def gated(gx, start, w):  # with biases that are the weights
+    h = start[0, 0]
+    r, u = (logistic(gx[0, 0, k] + h * w[k, 0] + w[k, 0]) for k in range(2))
+    n = sympy.tanh(gx[0, 0, 2] + r * (h * w[2, 0] + w[2, 0]))
+    return [[[h]], [[(1 - u) * n + u * h]]]
+
+
 FORMULAS = {
+    "rnn": (mg.ops.rnn, [(2, 1, 1), (1, 1), (1, 1)], elman),
+    "lstm": (mg.ops.lstm, [(1, 1, 4), (2, 1, 1), (4, 1)], memory),
+    "gru": (lambda gx, start, w: mg.ops.gru(gx, start, w, w[:, 0]), [(1, 1, 3), (1, 1), (3, 1)], gated),
+    "standardize": (lambda x: mg.ops.standardize(x, 0, 0.5), [(3,)], lambda x: [
+        (e - sum(x) / 3) / sympy.sqrt(sum((d - sum(x) / 3) ** 2 for d in x) / 3 + sympy.Rational(1, 2)) for e in x]),
     "sum": (mg.sum, [(2, 2)], lambda x: sum(x.ravel())),
     "sum axis": (lambda x: mg.sum(x, 1), [(2, 2)], rowwise(sum)),
     "mean": (mg.mean, [(3,)], lambda x: sum(x) / 3),

@@ -13,6 +13,7 @@ from . import (
     order,
     picking,
     products,
+    recurrent,
     reduce,
     scans,
     shape,
@@ -24,7 +25,20 @@ from . import (
     writing,
 )
 from .activations import *
-from .activations import nll_loss
+from .activations import (
+    bce,
+    hardshrink,
+    hardsigmoid,
+    hardswish,
+    hardtanh,
+    logsigmoid,
+    nll_loss,
+    prelu,
+    softshrink,
+    softsign,
+    tanhshrink,
+    threshold,
+)  # fmt: skip
 from .card import CARDS, COMPOSITES, NUMPY, Op
 from .diagonals import *
 from .elementwise import *
@@ -37,6 +51,7 @@ from .order import *
 from .picking import *
 from .picking import getitem, plain_key, scatter
 from .products import *
+from .recurrent import gru, lstm, rnn
 from .reduce import *
 from .scans import *
 from .scans import recurrence
@@ -44,6 +59,7 @@ from .shape import *
 from .signals import *
 from .spacing import *
 from .special import *
+from .standardize import standardize
 from .trigonometry import *
 from .writing import *
 

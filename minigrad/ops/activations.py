@@ -42,6 +42,85 @@ silu = elementwise("silu", lambda x: x * _sigmoid(x),
     vjp=lambda g, y, x: g * (sigmoid(x) + y * (1 - sigmoid(x))),
     sympy="x: x / (1 + exp(-x))", domain=(-3, 3))
 
+# ---- piecewise linear, and close to it ------------------------------------------------------------------------------
+
+hardtanh = elementwise("hardtanh", lambda x, min_val=-1.0, max_val=1.0: np.minimum(np.maximum(x, min_val), max_val),
+    vjp=lambda g, y, x, min_val, max_val: np.where((x > min_val) & (x < max_val), g, 0),
+    sympy="x, min_val, max_val: Min(Max(x, min_val), max_val)", domain=(-3, 3), kinks=(-1, 1),
+    note="hardtanh' = 0 at both bounds (where clip' = 1)")
+
+hardsigmoid = elementwise("hardsigmoid", lambda x: np.minimum(np.maximum(x + 3, 0), 6) / 6,
+    vjp=lambda g, y, x: np.where((x > -3) & (x < 3), g / 6, 0),
+    sympy="x: Min(Max(x + 3, 0), 6) / 6", domain=(-5, 5), kinks=(-3, 3), note="hardsigmoid'(-3) = hardsigmoid'(3) = 0")
+
+hardswish = elementwise("hardswish", lambda x: x * (np.minimum(np.maximum(x + 3, 0), 6) / 6),
+    vjp=lambda g, y, x: np.where(x >= 3, g, np.where(x > -3, g * (2 * x + 3) / 6, 0)),
+    sympy="x: x * Min(Max(x + 3, 0), 6) / 6", domain=(-5, 5), kinks=(-3, 3),
+    note="hardswish'(-3) = 0, hardswish'(3) = 1")
+
+softshrink = elementwise("softshrink", lambda x, lambd=0.5: x - np.minimum(np.maximum(x, -lambd), lambd),
+    vjp=lambda g, y, x, lambd: np.where((x > lambd) | (x < -lambd), g, 0),
+    sympy="x, lambd: x - Min(Max(x, -lambd), lambd)", domain=(-3, 3), kinks=(-0.5, 0.5),
+    note="softshrink'(-lambd) = softshrink'(lambd) = 0")
+
+hardshrink = elementwise("hardshrink", lambda x, lambd=0.5: np.where(np.absolute(x) <= lambd, 0, x),
+    vjp=lambda g, y, x, lambd: np.where((x > lambd) | (x < -lambd), g, 0),
+    sympy="x, lambd: Piecewise((0, Abs(x) <= lambd), (x, True))", domain=(-3, 3), kinks=(-0.5, 0.5),
+    note="hardshrink'(-lambd) = hardshrink'(lambd) = 0")
+
+threshold = elementwise("threshold", lambda x, threshold=0.0, value=0.0: np.where(x <= threshold, value, x),
+    vjp=lambda g, y, x, threshold, value: np.where(x > threshold, g, 0),
+    sympy="x, threshold, value: Piecewise((value, x <= threshold), (x, True))", domain=(-3, 3), kinks=(0,),
+    note="threshold'(threshold) = 0")
+
+prelu = elementwise("prelu", lambda x, w: np.where(x > 0, x, w * x),
+    vjp=(lambda g, y, x, w: np.where(x > 0, g, w * g),
+         lambda g, y, x, w: np.where(x > 0, 0, g * x)),
+    sympy="x, w: Piecewise((x, x > 0), (w * x, True))", domain=[(-3, 3), (-1, 1)], note="prelu'(0) = w")
+
+softsign = elementwise("softsign", lambda x: x / (1 + np.absolute(x)),
+    vjp=lambda g, y, x: g / (1 + np.absolute(x)) / (1 + np.absolute(x)),
+    sympy="x: x / (1 + Abs(x))", domain=(-3, 3))
+
+
+
+def _tanhshrink(x):
+    """x - tanh(x), near 0 by Lambert's continued fraction tanh(x) = x / (1 + c), c = x^2 / (3 + x^2 / (5 + ...))."""
+    square, c = np.square(np.minimum(np.absolute(x), 1)), 0
+    for k in (17, 15, 13, 11, 9, 7, 5, 3):
+        c = square / (k + c)
+    return np.where(np.absolute(x) < 1, x * (c / (1 + c)), x - np.tanh(x))
+
+
+tanhshrink = elementwise("tanhshrink", _tanhshrink,
+    vjp=lambda g, y, x: g * np.square(np.tanh(x)),
+    sympy="x: x - tanh(x)", domain=(-3, 3))
+
+logsigmoid = elementwise("logsigmoid", lambda x: np.minimum(x, 0) - np.log1p(np.exp(-np.absolute(x))),
+    vjp=lambda g, y, x: g * sigmoid(-x),
+    sympy="x: -log(1 + exp(-x))", domain=(-3, 3))
+
+
+def _bce(x, t):
+    with np.errstate(divide="ignore"):  # log(0) = -inf becomes -100
+        return -(t * np.maximum(np.log(x), -100) + (1 - t) * np.maximum(np.log1p(-x), -100))
+
+
+def _bce_by_probability(g, y, x, t):
+    variance = x * (1 - x)
+    return g * (x - t) / np.where(variance == 0, 1e-12, variance)
+
+
+def _bce_by_target(g, y, x, t):
+    with np.errstate(divide="ignore"):
+        return g * (np.maximum(np.log1p(-x), -100) - np.maximum(np.log(x), -100))
+
+
+# The binary cross-entropy of a probability x and a target t. Torch too stops logarithms at -100 and the slope at 1e12.
+bce = elementwise("bce", _bce, vjp=(_bce_by_probability, _bce_by_target),
+    sympy="x, t: -(t * log(x) + (1 - t) * log(1 - x))", domain=[(0.05, 0.95), (0, 1)],
+    note="log(0) counts as -100")
+
 SLOW = 4096  # elements worth a thread, where erfc takes one at a time
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
+from ..kernels import kernel
 from ..tensor import Tensor, as_tensor, plain
 from .card import composite, op
 from .elementwise import where
@@ -52,12 +53,30 @@ def scatter(x, key=(), shape=()):
         y[key] = x
     elif y.ndim == 1 and isinstance(key, np.ndarray):
         np.add.at(y, key.ravel(), x.ravel())
+    elif x.size > 4000 and x.dtype.char in "fd" and type(x) is np.ndarray:  # np.add.at takes 6 ns an element
+        add_picked(key, x, y)
     else:  # np.add.at(y, key, x), but many times quicker, since the places are one row of integers
         rows = leading(key, shape)
         block = math.prod(shape[len(rows) :])
         places = np.arange(math.prod(rows)).reshape(rows)[key][..., None] * block + np.arange(block)
         np.add.at(y.ravel(), places.ravel(), x.ravel())
     return y
+
+
+def add_picked(key, x, y):
+    """Add x to y[key], in the order of x, by a kernel: as np.add.at does, but 20 times as fast for rows."""
+    of_rows = isinstance(key, np.ndarray)
+    n = len(y) if of_rows else y.size
+    places = np.arange(n) if of_rows else np.arange(n).reshape(y.shape)
+    index = np.ascontiguousarray(places[key].ravel())  # counted from 0 on, and none is too large
+    add_rows(index, np.ascontiguousarray(x).reshape(index.size, -1), y.reshape(n, -1))
+
+
+@kernel
+def add_rows(index, x, y):
+    for i in range(index.shape[0]):
+        for j in range(x.shape[1]):
+            y[index[i], j] += x[i, j]
 
 
 @op(cases=[([(2, 3)], {"key": (slice(None), 1)}), ([(3,)], {"key": np.array([0, 2, 0])}),

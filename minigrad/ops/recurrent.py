@@ -1,0 +1,398 @@
+"""Recurrent layers: one op runs a layer over a whole sequence.
+
+Each op takes what the inputs give to every step, computed before by one product for all steps: `gx` of shape (time,
+batch, gates * width). Its result holds the states from the start on, (time + 1, batch, width). So a sequence adds one
+node to the graph, however long it is.
+
+On plain arrays, a step is a product by BLAS and a kernel for all that is elementwise, forward and backward. Each rule
+is also written in operators and NumPy's functions, step by step. That is what runs on tensors (so that gradients have
+gradients) and on symbols, and what the kernels are tested against.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..approximations import fast_sigmoid, fast_tanh
+from ..kernels import kernel, real
+from ..tensor import FREE, Tensor, mode
+from .card import op
+from .elementwise import sigmoid
+from .products import rows
+
+__all__: list[str] = []  # the layers in nn/recurrent.py are the public face
+
+
+class Beside:
+    """Arrays that are kept beside another one, for as long as that lives."""
+
+    def __init__(self) -> None:
+        self.entries: dict[int, tuple] = {}
+
+    def put(self, array: Any, *what: Any) -> None:
+        key = id(array)
+        self.entries[key] = (weakref.ref(array, lambda _: self.entries.pop(key, None)), what)
+
+    def of(self, array: Any) -> tuple:
+        """What was put beside this very array; nothing for any other."""
+        reference, what = self.entries.get(id(array), (lambda: None, ()))
+        return what if reference() is array else ()
+
+
+GATES = Beside()  # beside states: what else the forward pass computed
+BACKWARD = Beside()  # beside states: the gradient g that the backward pass ran on, and its results
+
+
+def once(backward: Callable) -> Callable:
+    """A backward pass that runs once for all the inputs of an op, whose rules ask for it one after another."""
+
+    def shared(g: Any, y: Any, *inputs: Any, **params: Any) -> Any:
+        if type(g) is not np.ndarray:  # the results of others would keep their graph alive
+            return backward(g, y, *inputs, **params)
+        known = BACKWARD.of(y)
+        if not known or known[0] is not g:
+            known = g, backward(g, y, *inputs, **params)
+            BACKWARD.put(y, *known)
+        return known[1]
+
+    return shared
+
+
+def native(*arrays: Any) -> bool:
+    """Whether kernels can run on these: plain arrays, all of one dtype, float32 or float64."""
+    dtype = arrays[0].dtype
+    return dtype.char in "fd" and all(type(x) is np.ndarray and x.dtype == dtype for x in arrays)
+
+
+def compact(*arrays: Any) -> list[Any]:
+    """The arrays as kernels take them."""
+    return [np.ascontiguousarray(x) for x in arrays]
+
+
+def split(z: Any, parts: int) -> list[Any]:
+    """z cut into equal parts along its last axis, a part for each gate."""
+    n = z.shape[-1] // parts
+    return [z[..., i * n : (i + 1) * n] for i in range(parts)]
+
+
+# ---- the plain recurrent layer (Elman, Cognitive Science 14, 1990) ---------------------------------------------------
+
+
+def _rnn(gx, start, w, nonlinearity="tanh"):
+    states = [start]
+    for z in gx:
+        a = z + np.matmul(states[-1], w.T)
+        states.append(np.tanh(a) if nonlinearity == "tanh" else np.maximum(a, 0))
+    return np.stack(states)
+
+
+@kernel
+def tanh_step(gx, y, t):
+    for n in range(gx.shape[1]):
+        for j in range(gx.shape[2]):
+            y[t + 1, n, j] = fast_tanh(gx[t, n, j] + y[t + 1, n, j])
+
+
+@kernel
+def relu_step(gx, y, t):
+    for n in range(gx.shape[1]):
+        for j in range(gx.shape[2]):
+            a = gx[t, n, j] + y[t + 1, n, j]
+            y[t + 1, n, j] = real(0) if a < real(0) else a  # nan stays
+
+
+@kernel
+def tanh_step_back(g, y, dh, dz, t):
+    for n in range(dz.shape[1]):
+        for j in range(dz.shape[2]):
+            h = y[t + 1, n, j]
+            dz[t, n, j] = (g[t + 1, n, j] + dh[n, j]) * (real(1) - h * h)
+
+
+@kernel
+def relu_step_back(g, y, dh, dz, t):
+    for n in range(dz.shape[1]):
+        for j in range(dz.shape[2]):
+            d = g[t + 1, n, j] + dh[n, j]
+            dz[t, n, j] = d if y[t + 1, n, j] > real(0) else real(0)
+
+
+@once
+def _rnn_back(g, y, gx, start, w, nonlinearity):
+    """The gradients of every step's sum before the nonlinearity, and of the start."""
+    if native(y, gx, start, w):
+        g, y, w = compact(g.astype(y.dtype, copy=False), y, w)
+        dz, dh = np.empty_like(gx, order="C"), np.zeros_like(start, order="C")
+        step = (tanh_step_back if nonlinearity == "tanh" else relu_step_back).repeated(g, y, dh, dz)
+        for t in reversed(range(len(dz))):
+            step(t)
+            np.dot(dz[t], w, dh)
+        return dz, dh + g[0]
+    dz, d = [], g[-1]
+    for t in reversed(range(len(gx))):
+        h = y[t + 1]
+        dz.append(d * (1 - h * h) if nonlinearity == "tanh" else np.where(h > 0, d, 0))
+        d = g[t] + np.matmul(dz[-1], w)
+    return np.stack(dz[::-1]), d
+
+
+@op(arity=3, sympy=_rnn,
+    cases=[([(2, 1, 2), (1, 2), (2, 2)], {}), ([(1, 2, 1), (2, 1), (1, 1)], {"nonlinearity": "relu"})],
+    vjp=(lambda g, y, gx, start, w, nonlinearity: _rnn_back(g, y, gx, start, w, nonlinearity)[0],
+         lambda g, y, gx, start, w, nonlinearity: _rnn_back(g, y, gx, start, w, nonlinearity)[1],
+         lambda g, y, gx, start, w, nonlinearity: _by_weight(_rnn_back(g, y, gx, start, w, nonlinearity)[0], y[:-1])))
+def rnn(gx, start, w, nonlinearity="tanh"):
+    """h_t = tanh(gx_t + h_{t-1} w^T), or relu of it: all h from the start on.
+
+    gx is (time, batch, width), start (batch, width), w (width, width); the result (time + 1, batch, width).
+    """
+    if not native(gx, start, w):
+        return _rnn(gx, start, w, nonlinearity)
+    gx, w = compact(gx, w.T)
+    y = np.empty((len(gx) + 1, *gx.shape[1:]), gx.dtype)
+    y[0] = start
+    step = (tanh_step if nonlinearity == "tanh" else relu_step).repeated(gx, y)
+    for t in range(len(gx)):
+        np.dot(y[t], w, y[t + 1])
+        step(t)
+    return y
+
+
+def _by_weight(dz, h):
+    """The gradient of the weight in h @ w.T, summed over all steps."""
+    return np.dot(rows(dz).T, rows(h))
+
+
+# ---- long short-term memory (Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000) --------------
+
+
+def _lstm(gx, start, w):
+    h, c = [start[0]], [start[1]]
+    for z in gx:
+        i, f, n, o = _lstm_gates(z + np.matmul(h[-1], w.T))
+        c.append(f * c[-1] + i * n)
+        h.append(o * np.tanh(c[-1]))
+    return np.stack([np.stack(h), np.stack(c)])
+
+
+def _lstm_gates(z):
+    i, f, n, o = split(z, 4)
+    return _logistic(i), _logistic(f), np.tanh(n), _logistic(o)
+
+
+def _logistic(x):
+    return sigmoid(x) if isinstance(x, Tensor) else sigmoid.forward(x)
+
+
+@kernel
+def lstm_step(gx, gates, y, t):
+    """Of `gates` what the product gave becomes what the gates let through. (Short loops are what LLVM vectorises.)"""
+    width = y.shape[3]
+    for n in range(gx.shape[1]):
+        for j in range(2 * width):
+            gates[t, n, j] = fast_sigmoid(gx[t, n, j] + gates[t, n, j])
+        for j in range(width):
+            gates[t, n, 2 * width + j] = fast_tanh(gx[t, n, 2 * width + j] + gates[t, n, 2 * width + j])
+        for j in range(width):
+            gates[t, n, 3 * width + j] = fast_sigmoid(gx[t, n, 3 * width + j] + gates[t, n, 3 * width + j])
+        for j in range(width):
+            kept = gates[t, n, width + j] * y[1, t, n, j]
+            y[1, t + 1, n, j] = kept + gates[t, n, j] * gates[t, n, 2 * width + j]
+        for j in range(width):
+            y[0, t + 1, n, j] = gates[t, n, 3 * width + j] * fast_tanh(y[1, t + 1, n, j])
+
+
+@kernel
+def lstm_step_back(g, y, gates, dh, dc, dz, t):
+    """dh and dc come from the step after, and dc is left for the step before."""
+    width = y.shape[3]
+    for n in range(dz.shape[1]):
+        for j in range(width):
+            dh[n, j] += g[0, t + 1, n, j]
+        for j in range(width):
+            dc[n, j] += g[1, t + 1, n, j]
+        for j in range(width):
+            o, bounded = gates[t, n, 3 * width + j], fast_tanh(y[1, t + 1, n, j])
+            dz[t, n, 3 * width + j] = dh[n, j] * bounded * o * (real(1) - o)
+            dc[n, j] += dh[n, j] * o * (real(1) - bounded * bounded)
+        for j in range(width):
+            i = gates[t, n, j]
+            dz[t, n, j] = dc[n, j] * gates[t, n, 2 * width + j] * i * (real(1) - i)
+        for j in range(width):
+            f = gates[t, n, width + j]
+            dz[t, n, width + j] = dc[n, j] * y[1, t, n, j] * f * (real(1) - f)
+        for j in range(width):
+            new = gates[t, n, 2 * width + j]
+            dz[t, n, 2 * width + j] = dc[n, j] * gates[t, n, j] * (real(1) - new * new)
+        for j in range(width):
+            dc[n, j] *= gates[t, n, width + j]
+
+
+@once
+def _lstm_back(g, y, gx, start, w):
+    """The gradients of every step's sums before the gates, and of the start."""
+    kept = GATES.of(y)
+    if kept and native(y, gx, start, w):
+        g, w = compact(g.astype(y.dtype, copy=False), w)
+        dz = np.empty_like(gx, order="C")
+        d = np.zeros_like(start, order="C")
+        step = lstm_step_back.repeated(g, y, kept[0], d[0], d[1], dz)
+        for t in reversed(range(len(dz))):
+            step(t)
+            np.dot(dz[t], w, d[0])
+        return dz, d + g[:, 0]
+    dz, dh, dc = [], g[0, -1], g[1, -1]
+    for t in reversed(range(len(gx))):
+        i, f, n, o = _lstm_gates(gx[t] + np.matmul(y[0, t], w.T))
+        c = np.tanh(y[1, t + 1])
+        dc = dc + dh * o * (1 - c * c)
+        parts = dc * n * i * (1 - i), dc * y[1, t] * f * (1 - f), dc * i * (1 - n * n), dh * c * o * (1 - o)
+        dz.append(np.concatenate(parts, -1))
+        dh, dc = g[0, t] + np.matmul(dz[-1], w), g[1, t] + dc * f
+    return np.stack(dz[::-1]), np.stack([dh, dc])
+
+
+@op(arity=3, sympy=_lstm, cases=[([(1, 2, 4), (2, 2, 1), (4, 1)], {}), ([(2, 1, 4), (2, 1, 1), (4, 1)], {})],
+    vjp=(lambda g, y, gx, start, w: _lstm_back(g, y, gx, start, w)[0],
+         lambda g, y, gx, start, w: _lstm_back(g, y, gx, start, w)[1],
+         lambda g, y, gx, start, w: _by_weight(_lstm_back(g, y, gx, start, w)[0], y[0, :-1])))
+def lstm(gx, start, w):
+    """The states h and c of a long short-term memory, from the start on.
+
+    gx is (time, batch, 4 * width), the gates in PyTorch's order: input, forget, new, output; start (2, batch, width)
+    holds h and c, w is (4 * width, width). The result is (2, time + 1, batch, width). With z = gx_t + h_{t-1} w^T:
+
+        c_t = sigmoid(z_f) c_{t-1} + sigmoid(z_i) tanh(z_n)
+        h_t = sigmoid(z_o) tanh(c_t)
+    """
+    if not native(gx, start, w):
+        return _lstm(gx, start, w)
+    gx, w = compact(gx, w.T)
+    y = np.empty((2, len(gx) + 1, *start.shape[1:]), gx.dtype)
+    y[:, 0] = start
+    gates = np.empty_like(gx)
+    step = lstm_step.repeated(gx, gates, y)
+    for t in range(len(gx)):
+        np.dot(y[0, t], w, gates[t])
+        step(t)
+    if mode.now is not FREE:
+        GATES.put(y, gates)
+    return y
+
+
+# ---- gated recurrent unit (Cho et al. 2014, arXiv:1406.1078, with the reset gate behind the product) -----------------
+
+
+def _gru(gx, start, w, b):
+    h = [start]
+    for z in gx:
+        r, u, n, _ = _gru_gates(z, np.matmul(h[-1], w.T) + b)
+        h.append(n + u * (h[-1] - n))
+    return np.stack(h)
+
+
+def _gru_gates(z, p):
+    (zr, zu, zn), (pr, pu, pn) = split(z, 3), split(p, 3)
+    r, u = _logistic(zr + pr), _logistic(zu + pu)
+    return r, u, np.tanh(zn + r * pn), pn
+
+
+@kernel
+def gru_step(gx, p, b, gates, y, t):
+    """`gates` gets r, u, n and what r is applied to."""
+    width = y.shape[2]
+    for n in range(gx.shape[1]):
+        for j in range(2 * width):
+            gates[t, n, j] = fast_sigmoid(gx[t, n, j] + (p[n, j] + b[j]))
+        for j in range(width):
+            gates[t, n, 3 * width + j] = p[n, 2 * width + j] + b[2 * width + j]
+        for j in range(width):
+            new = gx[t, n, 2 * width + j] + gates[t, n, j] * gates[t, n, 3 * width + j]
+            gates[t, n, 2 * width + j] = fast_tanh(new)
+        for j in range(width):
+            new = gates[t, n, 2 * width + j]
+            y[t + 1, n, j] = new + gates[t, n, width + j] * (y[t, n, j] - new)
+
+
+@kernel
+def gru_step_back(g, y, gates, dh, dz, dp, carried, t):
+    """dh comes through the product of the step after, `carried` past it."""
+    width = y.shape[2]
+    for n in range(dz.shape[1]):
+        for j in range(width):
+            dh[n, j] += g[t + 1, n, j]
+        for j in range(width):
+            dh[n, j] += carried[n, j]
+        for j in range(width):
+            u, new = gates[t, n, width + j], gates[t, n, 2 * width + j]
+            dz[t, n, width + j] = dh[n, j] * (y[t, n, j] - new) * u * (real(1) - u)
+        for j in range(width):
+            u, new = gates[t, n, width + j], gates[t, n, 2 * width + j]
+            dz[t, n, 2 * width + j] = dh[n, j] * (real(1) - u) * (real(1) - new * new)
+        for j in range(width):
+            carried[n, j] = dh[n, j] * gates[t, n, width + j]
+        for j in range(width):
+            r = gates[t, n, j]
+            dz[t, n, j] = dz[t, n, 2 * width + j] * gates[t, n, 3 * width + j] * r * (real(1) - r)
+        for j in range(2 * width):
+            dp[t, n, j] = dz[t, n, j]
+        for j in range(width):
+            dp[t, n, 2 * width + j] = dz[t, n, 2 * width + j] * gates[t, n, j]
+
+
+@once
+def _gru_back(g, y, gx, start, w, b):
+    """The gradients of what the inputs give to each step, of the start, and of what the states give to each step."""
+    kept = GATES.of(y)
+    if kept and native(y, gx, start, w, b):
+        g, w = compact(g.astype(y.dtype, copy=False), w)
+        dz, dp = np.empty_like(gx, order="C"), np.empty_like(gx, order="C")
+        dh, carried = np.zeros_like(start, order="C"), np.zeros_like(start, order="C")
+        step = gru_step_back.repeated(g, y, kept[0], dh, dz, dp, carried)
+        for t in reversed(range(len(dz))):
+            step(t)
+            np.dot(dp[t], w, dh)
+        return dz, dh + carried + g[0], dp
+    dz, dp, d = [], [], g[-1]
+    for t in reversed(range(len(gx))):
+        r, u, n, reset = _gru_gates(gx[t], np.matmul(y[t], w.T) + b)
+        by_n, by_u = d * (1 - u) * (1 - n * n), d * (y[t] - n) * u * (1 - u)
+        by_r = by_n * reset * r * (1 - r)
+        dz.append(np.concatenate([by_r, by_u, by_n], -1))
+        dp.append(np.concatenate([by_r, by_u, by_n * r], -1))
+        d = g[t] + d * u + np.matmul(dp[-1], w)
+    return np.stack(dz[::-1]), d, np.stack(dp[::-1])
+
+
+@op(arity=4, sympy=_gru,
+    cases=[([(1, 2, 3), (2, 1), (3, 1), (3,)], {}), ([(2, 1, 3), (1, 1), (3, 1), (3,)], {})],
+    vjp=(lambda g, y, gx, start, w, b: _gru_back(g, y, gx, start, w, b)[0],
+         lambda g, y, gx, start, w, b: _gru_back(g, y, gx, start, w, b)[1],
+         lambda g, y, gx, start, w, b: _by_weight(_gru_back(g, y, gx, start, w, b)[2], y[:-1]),
+         lambda g, y, gx, start, w, b: np.add.reduce(_gru_back(g, y, gx, start, w, b)[2], axis=(0, 1))))
+def gru(gx, start, w, b):
+    """The states of a gated recurrent unit, from the start on.
+
+    gx is (time, batch, 3 * width), the gates in PyTorch's order: reset, update, new; start (batch, width), w
+    (3 * width, width), b (3 * width,). The result is (time + 1, batch, width). With p = h_{t-1} w^T + b:
+
+        r = sigmoid(gx_r + p_r),  u = sigmoid(gx_u + p_u),  n = tanh(gx_n + r p_n)
+        h_t = (1 - u) n + u h_{t-1}
+    """
+    if not native(gx, start, w, b):
+        return _gru(gx, start, w, b)
+    gx, w, b = compact(gx, w.T, b)
+    y = np.empty((len(gx) + 1, *start.shape), gx.dtype)
+    y[0] = start
+    p, gates = np.empty(gx.shape[1:], gx.dtype), np.empty((*gx.shape[:2], 4 * start.shape[-1]), gx.dtype)
+    step = gru_step.repeated(gx, p, b, gates, y)
+    for t in range(len(gx)):
+        np.dot(y[t], w, p)
+        step(t)
+    if mode.now is not FREE:
+        GATES.put(y, gates)
+    return y
