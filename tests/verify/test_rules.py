@@ -50,12 +50,14 @@ def test_every_rule_is_proved_at_both_orders():
 @pytest.mark.long
 def test_the_numbers_of_every_op():
     """In floats of every size, no op and no gradient is anything but rounded at usual inputs, nor nan where it should
-    be finite; x**b alone may be, for exponents so large that b - 1 is b, and with the smallest of floats."""
+    be finite; x**b may be, for exponents so large that b - 1 is b, and with the smallest of floats; so may be what
+    NumPy and SciPy compute as nan or inf, or with few digits near a zero; and the slope of entr at 0 is infinite."""
+    theirs = {"beta", "betaln", "erfcinv", "gammaln", "i0", "i1", "iv", "sinc"}
     report = mg.verify.rules()
     assert report.verdict in ("proved", "agrees")
-    assert {e.name for e in report.entries if "none" in "".join(e.extra.values())} <= {"power"}
-    assert {e.name for e in report.entries if usual(e, "value") > 40} <= {"gelu_tanh"}
-    assert {e.name for e in report.entries if usual(e, "gradient") > 40} <= {"gelu_tanh", "tanh"}
+    assert {e.name for e in report.entries if "none" in "".join(e.extra.values())} <= {"power", "entr"} | theirs
+    assert {e.name for e in report.entries if usual(e, "value") > 40} <= {"gelu_tanh", "gammaln", "sinc"}
+    assert {e.name for e in report.entries if usual(e, "gradient") > 40} <= {"gelu_tanh", "jv", "sinc", "tanh"}
     lines = str(report).splitlines()
     assert max(map(len, lines[: len(CARDS) + 2])) <= 110
 
