@@ -66,11 +66,8 @@ def setitem(x: Any, key: Any, value: Any) -> Tensor:
     """
     x, key = as_tensor(x), plain_key(key)
     value = fitting("setitem", value, x)
-    if isinstance(key, np.ndarray) and key.dtype.hasobject:
-        from ..symbolic.array import is_mask
-
-        if is_mask(key):
-            return _where_symbols_say(x, key, value)
+    if isinstance(key, np.ndarray) and key.dtype.hasobject and any(e.is_Relational or e.is_Boolean for e in key.flat):
+        return _where_symbols_say(x, key, value)
     if not picks_once(key):  # NumPy writes in the order of memory
         key = tuple(map(_in_order, key)) if type(key) is tuple else _in_order(key)
         value = value if value._data.flags.c_contiguous else reshape(ravel(value), value.shape)
