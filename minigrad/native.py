@@ -13,7 +13,6 @@ import os
 import platform
 import sys
 import threading
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +122,8 @@ def target_machine() -> Any:
 
 def identity(source: str, signature: str) -> str:
     """A hash of all that the machine code depends on: the source, who compiles it, and for which processor."""
+    from importlib.metadata import version  # which takes a while to load
+
     import llvmlite.binding as llvm
 
     from . import __version__
