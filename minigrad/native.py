@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import hashlib
 import os
 import platform
 import sys
 import threading
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +25,7 @@ OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": FASTMATH}
 ENTRY = "minigrad_kernel"
 LIBM = [name + kind for name in ("pow", "exp", "expm1", "log", "log1p", "tanh", "erf", "erfc", "sin", "cos")
         for kind in ("", "f")]  # fmt: skip
-DIGEST = hashlib.sha256().digest_size
+DIGEST = 32  # bytes of a SHA-256
 
 
 # Where an array's data lies is the first field behind its object header: NumPy's binary interface, by which every
@@ -123,6 +121,9 @@ def target_machine() -> Any:
 
 def identity(source: str, signature: str) -> str:
     """A hash of all that the machine code depends on: the source, who compiles it, and for which processor."""
+    import hashlib  # this and the next take a while to load
+    from importlib.metadata import version
+
     import llvmlite.binding as llvm
 
     from . import __version__
@@ -182,15 +183,21 @@ def stored(path: Path) -> bytes | None:
         unusable(error)
         return None
     code, digest = content[:-DIGEST], content[-DIGEST:]
-    return code if hashlib.sha256(code).digest() == digest else None
+    return code if checksum(code) == digest else None
 
 
 def store(path: Path, code: bytes) -> None:
     """Keep an object file, with its digest behind it: whole or not at all, however many processes do so at once."""
     draft = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
     try:
-        draft.write_bytes(code + hashlib.sha256(code).digest())
+        draft.write_bytes(code + checksum(code))
         draft.replace(path)
     except OSError as error:
         draft.unlink(missing_ok=True)
         unusable(error)
+
+
+def checksum(code: bytes) -> bytes:
+    import hashlib
+
+    return hashlib.sha256(code).digest()

@@ -79,7 +79,7 @@ def test_another_source_signature_or_processor_is_another_file(monkeypatch):
     names.add(native.identity(SOURCE, "float32(float32)"))
     monkeypatch.setattr(llvmlite.binding, "get_host_cpu_name", lambda: "another")
     names.add(native.identity(SOURCE, SIGNATURE))
-    monkeypatch.setattr(native, "version", lambda package: "another")
+    monkeypatch.setattr("importlib.metadata.version", lambda package: "another")
     names.add(native.identity(SOURCE, SIGNATURE))
     assert len(names) == 5
 

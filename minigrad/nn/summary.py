@@ -17,8 +17,8 @@ from .module import Module
 
 # Ops that move elements and compute nothing.
 MOVES = {
-    "astype", "broadcast_to", "concatenate", "expand_dims", "getitem", "identity", "reshape", "scatter", "squeeze",
-    "stack", "transpose",
+    "astype", "broadcast_to", "concatenate", "expand_dims", "getitem", "identity", "reshape", "scatter", "setitem",
+    "squeeze", "stack", "transpose",
 }  # fmt: skip
 
 
@@ -232,5 +232,5 @@ def operations(op: Op, arrays: list[Any], y: Any) -> int:
         return scores * (q.shape[-1] + v.shape[-1] + 1)
     if op.name.startswith("conv"):
         x, kernel = arrays[:2]  # which meets each place of the output, or if transposed, of the input
-        return (x if "transpose" in op.name else y).size * math.prod(kernel.shape[1:])
+        return (x if "transpose" in op.name or op.name.endswith("by_input") else y).size * math.prod(kernel.shape[1:])
     return max(x.size for x in [*arrays, y])
