@@ -251,7 +251,9 @@ FORMULAS = {
 def test_rules_are_sympys_derivatives(name):
     ours, shapes, theirs = FORMULAS[name]
     inputs = [mg.symbols("uvw"[i], shape) for i, shape in enumerate(shapes)]
-    assert_differentiates(ours(*inputs), theirs(*[np.asarray(x.data) for x in inputs]), inputs, [(-3, 3)] * len(inputs))
+    expected = theirs(*[np.asarray(x.data) for x in inputs])
+    second = name not in ("gru", "lstm")  # which fill pages: test_ops.py compares them with torch's
+    assert_differentiates(ours(*inputs), expected, inputs, [(-3, 3)] * len(inputs), second)
 
 
 def test_every_op_is_here():

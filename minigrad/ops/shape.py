@@ -221,7 +221,7 @@ def is_basic(key):
     vjp=lambda g, y, x, key, shape: getitem(g, key))
 def scatter(x, key=(), shape=()):
     """Zeros to which x is added at `key`: the transpose of indexing."""
-    y = np.zeros_like(x, shape=shape)
+    y = np.zeros_like(x, shape=shape, order="C")
     if is_basic(key):
         y[key] = x
     elif x.size > 4000 and x.dtype.char in "fd" and type(x) is np.ndarray:  # np.add.at takes 6 ns an element
@@ -236,7 +236,9 @@ def add_picked(key, x, y):
     of_rows = isinstance(key, np.ndarray)
     n = len(y) if of_rows else y.size
     places = np.arange(n) if of_rows else np.arange(n).reshape(y.shape)
-    index = np.ascontiguousarray(places[key].ravel())  # counted from 0 on, and none is too large
+    places = places[key]  # counted from 0 on, and none is too large
+    x = np.broadcast_to(x, places.shape + (y.shape[1:] if of_rows else ()))
+    index = np.ascontiguousarray(places.ravel())
     add_rows(index, np.ascontiguousarray(x).reshape(index.size, -1), y.reshape(n, -1))
 
 
