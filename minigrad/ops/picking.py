@@ -68,7 +68,9 @@ def add_picked(key, x, y):
     of_rows = isinstance(key, np.ndarray)
     n = len(y) if of_rows else y.size
     places = np.arange(n) if of_rows else np.arange(n).reshape(y.shape)
-    index = np.ascontiguousarray(places[key].ravel())  # counted from 0 on, and none is too large
+    places = places[key]  # counted from 0 on, and none is too large
+    x = np.broadcast_to(x, places.shape + (y.shape[1:] if of_rows else ()))
+    index = np.ascontiguousarray(places.ravel())
     add_rows(index, np.ascontiguousarray(x).reshape(index.size, -1), y.reshape(n, -1))
 
 
