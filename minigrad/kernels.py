@@ -14,11 +14,13 @@ import textwrap
 from collections.abc import Callable
 from functools import partial
 from types import FunctionType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from . import native, parallel
+
+F = TypeVar("F", bound=Callable)
 
 
 class Kernel:
@@ -33,15 +35,19 @@ class Kernel:
         """Run the loops. Arrays are C-contiguous, of floats or integers; what the kernel writes to is among them."""
         self.bound(arguments)()
 
-    def over(self, n: int, grain: int, *arguments: Any) -> None:
+    def over(self, n: int, grain: int, *arguments: Any, own: list[np.ndarray] | None = None) -> None:
         """Run the loops for `start` to `stop`, the kernel's first two arguments, that together cover range(n).
 
         Where more than `grain` of the n are left, they are shared out among the processors: different ranges must
-        write to different elements.
+        write to different elements. Each range has the next one of the arrays `own` to itself, as the argument after
+        `stop`, and there are no more ranges than such arrays.
         """
-        pieces = max(1, min(parallel.threads(), n // max(grain, 1)))
+        pieces = max(1, min(parallel.threads(), n // max(grain, 1), n if own is None else len(own)))
         bounds = [n * i // pieces for i in range(pieces + 1)]
-        calls = [self.bound((a, b, *arguments)) for a, b in zip(bounds, bounds[1:], strict=False)]
+        calls = []
+        for i in range(pieces):
+            first = (bounds[i], bounds[i + 1]) if own is None else (bounds[i], bounds[i + 1], own[i])
+            calls.append(self.bound((*first, *arguments)))
         parallel.run(calls) if pieces > 1 else calls[0]()
 
     def bound(self, arguments: tuple) -> Callable[[], object]:
@@ -113,8 +119,8 @@ def source(function: Callable, axes: list[int | None], real: np.dtype) -> str:
     return "\n".join([
         "import math",
         "from math import *",
-        f"from numba import carray, njit, {real} as real",
-        *(f"\n@njit(**{native.OPTIONS})\n{ast.unparse(parsed(f))}" for f in called(function)),
+        f"from numba import carray, njit, uint64 as index, {real} as real",
+        *(f"\n@njit(**{options(f)})\n{ast.unparse(parsed(f))}" for f in called(function)),
         "",
         f"def {tree.name}({', '.join(arguments)}):",
         *views,
@@ -129,7 +135,7 @@ def called(function: Callable) -> list[FunctionType]:
     for node in ast.walk(parsed(function)):
         if isinstance(node, ast.Name):
             value = function.__globals__.get(node.id)
-            if isinstance(value, FunctionType) and value is not real and value not in found:
+            if isinstance(value, FunctionType) and value not in (real, index, *found):
                 found += [f for f in [*called(value), value] if f not in found]
     return found
 
@@ -161,3 +167,23 @@ def is_docstring(statement: ast.stmt) -> bool:
 def real(x: Any) -> Any:
     """In a kernel: x in the dtype of its floating arrays."""
     return x
+
+
+def index(i: Any) -> Any:
+    """In a kernel: i as an integer without sign. A negative index counts from the end in Python, and looking out for
+    one keeps a loop over `x[at + i]` from being vectorised, unless both are known not to be negative."""
+    return i
+
+
+def in_any_order(function: F) -> F:
+    """Decorator for a function that kernels call: its sums may be taken in any order, so that they are vectorised."""
+    function.in_any_order = True  # type: ignore[attr-defined]
+    return function
+
+
+def options(function: Callable) -> dict[str, Any]:
+    """How Numba compiles a function that a kernel calls."""
+    inlined = native.OPTIONS | {"forceinline": True}  # so that LLVM sees that it cannot fail
+    if not getattr(function, "in_any_order", False):
+        return inlined
+    return inlined | {"fastmath": native.FASTMATH | {"reassoc": True}}
