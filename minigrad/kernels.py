@@ -133,7 +133,7 @@ def called(function: Callable) -> list[FunctionType]:
     """The functions of ours that a kernel calls, each after those that it calls itself."""
     found: list[FunctionType] = []
     for node in ast.walk(parsed(function)):
-        if isinstance(node, ast.Name):
+        if isinstance(node, ast.Name) and node.id not in function.__code__.co_varnames:
             value = function.__globals__.get(node.id)
             if isinstance(value, FunctionType) and value not in (real, index, *found):
                 found += [f for f in [*called(value), value] if f not in found]

@@ -31,7 +31,7 @@ from .shape import reshape
 __all__ = ["conv1d", "conv2d", "conv_transpose1d", "conv_transpose2d"]
 
 TILE = 1024  # elements of a row that are summed up at a time, near enough to stay there
-WIDE = 64  # elements: shorter rows are filled up by several images, one beside the other
+WIDE = 512  # elements: shorter rows are filled up by several images, one beside the other
 SLACK = 32  # elements: rows are summed up in steps of these, so that no elements are left over for slower code
 GRAIN = 1 << 17  # products: fewer than these are not worth a second thread
 PARTS = 4  # sums over the images of a batch are taken in so many parts, on any number of processors
@@ -99,8 +99,8 @@ def add_three(sums, size, n, x, p, q, r, a0, a1, a2, b0, b1, b2):
     """Add three rows of x, each times a factor, to the first row of sums, and times another to the second."""
     for i in range(n):
         u, v, w = x[p + i], x[q + i], x[r + i]
-        sums[i] += a0 * u + a1 * v + a2 * w
-        sums[size + i] += b0 * u + b1 * v + b2 * w
+        sums[i] = sums[i] + a0 * u + a1 * v + a2 * w
+        sums[size + i] = sums[size + i] + b0 * u + b1 * v + b2 * w
 
 
 def add_one(sums, size, n, x, p, a, b):

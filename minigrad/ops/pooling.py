@@ -38,7 +38,7 @@ def largest(x, n, a, a1, da, b0, b1, db):
         b = b0
         while b < b1:
             value = x[n, index(a), index(b)]
-            better = value > most or value != value
+            better = larger(value, most)
             most = value if better else most
             found = a * x.shape[2] + b if better else found
             b += db
@@ -46,10 +46,32 @@ def largest(x, n, a, a1, da, b0, b1, db):
     return found
 
 
+def larger(value, than):
+    """Whether a later element of a window takes the place of the one found so far."""
+    return (value > than) | (value != value)  # `or` would be a jump, and a guess at which way it goes
+
+
 @kernel
-def pick_largest(start, stop, values, x, y, rows, columns, da, db):
-    """y[n, i, j] = values[n, p], with x[n, p] the largest element of window (i, j)."""
+def pick_largest(start, stop, values, x, y, rows, columns, da, db, tiled):
+    """y[n, i, j] = values[n, p], with x[n, p] the largest element of window (i, j).
+
+    `tiled` says that the windows are of 2 by 2 elements, side by side, as they most often are: no loop looks for p.
+    """
     for n in range(start, stop):
+        if tiled:
+            for i in range(y.shape[1]):
+                upper, lower = index(2 * i * x.shape[2]), index((2 * i + 1) * x.shape[2])
+                for j in range(index(y.shape[2])):
+                    k = j + j
+                    a, b = x[n, 2 * i, k], x[n, 2 * i, k + index(1)]
+                    c, d = x[n, 2 * i + 1, k], x[n, 2 * i + 1, k + index(1)]
+                    right, under = larger(b, a), larger(d, c)
+                    above, below = b if right else a, d if under else c
+                    va, vb = values[n, upper + k], values[n, upper + k + index(1)]
+                    vc, vd = values[n, lower + k], values[n, lower + k + index(1)]
+                    first, second = vb if right else va, vd if under else vc
+                    y[n, i, j] = second if larger(below, above) else first
+            continue
         for i in range(y.shape[1]):
             for j in range(y.shape[2]):
                 if rows[0, i] < rows[1, i] and columns[0, j] < columns[1, j]:
@@ -60,11 +82,29 @@ def pick_largest(start, stop, values, x, y, rows, columns, da, db):
 
 
 @kernel
-def put_to_largest(start, stop, g, x, y, rows, columns, da, db):
+def put_to_largest(start, stop, g, x, y, rows, columns, da, db, tiled):
     """y[n, p] = the sum of g[n, i, j] over the windows in which x[n, p] is the largest element."""
     for n in range(start, stop):
-        for p in range(y.shape[1]):
-            y[n, p] = 0
+        if not tiled or x.shape[1] % 2 or x.shape[2] % 2:
+            for p in range(y.shape[1]):
+                y[n, p] = 0
+        if tiled:
+            for i in range(g.shape[1]):
+                upper, lower = index(2 * i * x.shape[2]), index((2 * i + 1) * x.shape[2])
+                for j in range(index(g.shape[2])):
+                    k = j + j
+                    a, b = x[n, 2 * i, k], x[n, 2 * i, k + index(1)]
+                    c, d = x[n, 2 * i + 1, k], x[n, 2 * i + 1, k + index(1)]
+                    right, under = larger(b, a), larger(d, c)
+                    above, below = b if right else a, d if under else c
+                    value = g[n, i, j]
+                    first = real(0) if larger(below, above) else value
+                    second = value if larger(below, above) else real(0)
+                    y[n, upper + k] = real(0) if right else first
+                    y[n, upper + k + index(1)] = first if right else real(0)
+                    y[n, lower + k] = real(0) if under else second
+                    y[n, lower + k + index(1)] = second if under else real(0)
+            continue
         for i in range(g.shape[1]):
             for j in range(g.shape[2]):
                 if rows[0, i] < rows[1, i] and columns[0, j] < columns[1, j]:
@@ -107,10 +147,12 @@ def bounds(windows: tuple, divisors: tuple | None = None) -> list[np.ndarray]:
     return [np.array([[r.start for r in axis], [r.stop for r in axis], d]) for axis, d in pairs]
 
 
-def steps(windows):
-    """The dilation along two spatial axes."""
+@functools.lru_cache(1024)
+def steps(windows: tuple) -> tuple[int, int, int]:
+    """The dilation along two spatial axes; and 1 if the windows are tiles of 2 by 2 elements, else 0."""
     found = [axis[0].step for axis in windows]
-    return found if len(found) == 2 else [1, *found]
+    tiled = all(axis == tuple(range(2 * i, 2 * i + 2) for i in range(len(axis))) for axis in windows)
+    return (found[0], found[1], int(tiled)) if len(found) == 2 else (1, found[0], 0)
 
 
 def matrices(x, dtype):
