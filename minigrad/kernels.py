@@ -36,15 +36,19 @@ class Kernel:
         """Run the loops. Arrays are C-contiguous, of floats or integers; what the kernel writes to is among them."""
         self.bound(arguments)()
 
-    def over(self, n: int, grain: int, *arguments: Any) -> None:
+    def over(self, n: int, grain: int, *arguments: Any, own: list[np.ndarray] | None = None) -> None:
         """Run the loops for `start` to `stop`, the kernel's first two arguments, that together cover range(n).
 
         Where more than `grain` of the n are left, they are shared out among the processors: different ranges must
-        write to different elements.
+        write to different elements. Each range has the next one of the arrays `own` to itself, as the argument after
+        `stop`, and there are no more ranges than such arrays.
         """
-        pieces = max(1, min(parallel.threads(), n // max(grain, 1)))
+        pieces = max(1, min(parallel.threads(), n // max(grain, 1), n if own is None else len(own)))
         bounds = [n * i // pieces for i in range(pieces + 1)]
-        calls = [self.bound((a, b, *arguments)) for a, b in zip(bounds, bounds[1:], strict=False)]
+        calls = []
+        for i in range(pieces):
+            first = (bounds[i], bounds[i + 1]) if own is None else (bounds[i], bounds[i + 1], own[i])
+            calls.append(self.bound((*first, *arguments)))
         parallel.run(calls) if pieces > 1 else calls[0]()
 
     def repeated(self, *arguments: Any) -> Callable[[int], object]:
@@ -125,7 +129,7 @@ def source(function: Callable, axes: list[int | None], real: np.dtype) -> str:
     return "\n".join([
         "import math",
         "from math import *",
-        "from numba import carray, njit",
+        "from numba import carray, njit, uint64 as index",
         f"from numpy import {real} as real, int{8 * real.itemsize} as whole",
         *(f"\n@njit(**{options(f)})\n{ast.unparse(parsed(f))}" for f in called(function)),
         "",
@@ -155,9 +159,9 @@ def called(function: Callable) -> list[FunctionType]:
     """The functions of ours that a kernel calls, each after those that it calls itself."""
     found: list[FunctionType] = []
     for node in ast.walk(parsed(function)):
-        if isinstance(node, ast.Name):
+        if isinstance(node, ast.Name) and node.id not in function.__code__.co_varnames:
             value = function.__globals__.get(node.id)
-            if isinstance(value, FunctionType) and value not in (real, whole, *found):
+            if isinstance(value, FunctionType) and value not in (real, whole, index, *found):
                 found += [f for f in [*called(value), value] if f not in found]
     return found
 
@@ -194,3 +198,9 @@ def real(x: Any) -> Any:
 def whole(n: Any) -> Any:
     """In a kernel: n as an integer of as many bits as its floating numbers have."""
     return n
+
+
+def index(i: Any) -> Any:
+    """In a kernel: i as an integer without sign. A negative index counts from the end in Python, and looking out for
+    one keeps a loop over `x[at + i]` from being vectorised, unless both are known not to be negative."""
+    return i

@@ -5,6 +5,7 @@ from . import (
     attention,
     batchnorm,
     containers,
+    convolution,
     distances,
     dropout,
     embedding,
@@ -13,6 +14,7 @@ from . import (
     linear,
     losses,
     normalization,
+    pooling,
     recurrent,
     utils,
 )
@@ -20,6 +22,7 @@ from .activations import *
 from .attention import *
 from .batchnorm import *
 from .containers import *
+from .convolution import *
 from .distances import *
 from .dropout import *
 from .embedding import *
@@ -27,6 +30,7 @@ from .linear import *
 from .losses import *
 from .module import Module, Parameter
 from .normalization import *
+from .pooling import *
 from .recurrent import *
 
 __all__ = ["Module", "Parameter", "functional", "init", "utils"]
@@ -34,10 +38,12 @@ __all__ += activations.__all__
 __all__ += attention.__all__
 __all__ += batchnorm.__all__
 __all__ += containers.__all__
+__all__ += convolution.__all__
 __all__ += distances.__all__
 __all__ += dropout.__all__
 __all__ += embedding.__all__
 __all__ += linear.__all__
 __all__ += losses.__all__
 __all__ += normalization.__all__
+__all__ += pooling.__all__
 __all__ += recurrent.__all__

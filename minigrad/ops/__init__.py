@@ -3,6 +3,7 @@
 from . import (
     activations,
     attention,
+    convolution,
     decompositions,
     determinants,
     diagonals,
@@ -12,6 +13,7 @@ from . import (
     normalization,
     order,
     picking,
+    pooling,
     products,
     recurrent,
     reduce,
@@ -40,6 +42,7 @@ from .activations import (
     threshold,
 )  # fmt: skip
 from .card import CARDS, COMPOSITES, NUMPY, Op
+from .convolution import *
 from .diagonals import *
 from .elementwise import *
 from .elementwise import identity
@@ -50,6 +53,7 @@ from .numpy import compare, numpy_function, numpy_ufunc
 from .order import *
 from .picking import *
 from .picking import getitem, plain_key, scatter
+from .pooling import *
 from .products import *
 from .recurrent import gru, lstm, rnn
 from .reduce import *
@@ -66,13 +70,15 @@ from .writing import *
 # What `mg` offers under the same names. (`mg.linalg` has the names of the files on matrices.)
 __all__: list[str] = []
 __all__ += activations.__all__
+__all__ += convolution.__all__
 __all__ += diagonals.__all__
 __all__ += elementwise.__all__
 __all__ += joining.__all__
 __all__ += moving.__all__
-__all__ += picking.__all__
-__all__ += order.__all__
 __all__ += normalization.__all__
+__all__ += order.__all__
+__all__ += picking.__all__
+__all__ += pooling.__all__
 __all__ += products.__all__
 __all__ += reduce.__all__
 __all__ += scans.__all__
