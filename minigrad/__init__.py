@@ -5,6 +5,7 @@ from typing import Any
 
 from . import random
 from .create import arange, eye, full, linspace, ones, ones_like, zeros, zeros_like
+from .mapping import vmap
 from .ops import *
 from .tensor import MinigradWarning, Tensor, no_grad, set_default_dtype, tensor
 from .transforms import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp

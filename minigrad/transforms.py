@@ -1,57 +1,21 @@
 """Transforms: functions of functions, built on the walk: gradients, products with Jacobians, Jacobians, Hessians.
 
-Arguments and results may be nests of tuples, lists and dicts. `flatten` takes such a nest apart, and the function
-it returns puts a nest of the same form together again.
+Arguments and results may be nests of tuples, lists and dicts.
 """
 
 from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from . import ops
 from .autodiff import below, starting_gradient, walk
-from .tensor import FREE, RECORD, Tensor, as_tensor, check_differentiable, mode, recording
-
-
-def flatten(nest: Any) -> tuple[list[Any], Callable[[Iterator[Any]], Any]]:
-    """The leaves of a nest, and the function that rebuilds the nest from an iterator over new leaves."""
-    if not isinstance(nest, (dict, tuple, list)):
-        return [nest], next
-    children = [flatten(child) for child in (nest.values() if isinstance(nest, dict) else nest)]
-
-    def rebuild(leaves: Iterator[Any]) -> Any:
-        parts = [build(leaves) for _, build in children]
-        if isinstance(nest, dict):
-            return dict(zip(nest, parts, strict=True))
-        return type(nest)(*parts) if hasattr(nest, "_fields") else type(nest)(parts)  # a namedtuple has _fields
-
-    return [leaf for leaves, _ in children for leaf in leaves], rebuild
-
-
-def leaves_like(nest: Any, form: Any, what: str) -> list[Any]:
-    """The leaves of a nest in the order of those of `form`. Raises ValueError unless the two have the same form."""
-    if not isinstance(form, (dict, tuple, list)):
-        return [nest]
-    keys: Any = form if isinstance(form, dict) else range(len(form))
-    same = (
-        isinstance(nest, dict) and nest.keys() == form.keys()
-        if isinstance(form, dict)
-        else isinstance(nest, (tuple, list)) and len(nest) == len(form)
-    )
-    if not same:
-        raise ValueError(f"{what}: {nest!r:.60} should be a nest of the same form as {form!r:.60}")
-    return [leaf for k in keys for leaf in leaves_like(nest[k], form[k], what)]
-
-
-def map_nest(function: Callable, nest: Any) -> Any:
-    """`function` of every leaf of a nest."""
-    leaves, rebuild = flatten(nest)
-    return rebuild(iter([function(leaf) for leaf in leaves]))
+from .nests import flatten, leaves_like, map_nest
+from .tensor import FREE, RECORD, Tensor, as_tensor, check_differentiable, mode, own_copy, recording
 
 
 def variable(x: Any, what: str) -> Tensor:
@@ -92,7 +56,7 @@ def open_ended(order: list[Tensor], wanted: frozenset[Tensor]) -> bool:
 
 
 def as_gradient(g: Any) -> Tensor:
-    return g if isinstance(g, Tensor) else Tensor(np.array(g, subok=True))
+    return g if isinstance(g, Tensor) else Tensor(own_copy(g))
 
 
 def results(y: Any, what: str) -> list[Tensor]:

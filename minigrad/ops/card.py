@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.exceptions import AxisError
 
+from ..batching import computed, innermost
 from ..tensor import NO_PARAMS, PLAIN, READY, RECORD, Tensor, mode, operand, tick
 
 CARDS: dict[str, Op] = {}  # every op by its name
@@ -65,7 +66,9 @@ class Op:
         try:
             y = self.forward(*arrays, **params) if params else self.forward(*arrays)
         except Exception as error:
-            raise explained(self, inputs, params, error) from None
+            if innermost((arrays, params)) is None:
+                raise explained(self, inputs, params, error) from None
+            y = self.by_sample(arrays, params)
         now = mode.now
         if now is PLAIN:
             return y
@@ -94,6 +97,13 @@ class Op:
                 s = "s" if self.arity > 1 else ""
                 raise TypeError(f"{self.name} takes {self.arity} input{s}, and {len(inputs)} were given")
         return inputs, {**self.defaults, **params}
+
+    def by_sample(self, arrays: list[Any], params: dict[str, Any]) -> Any:
+        """The values inside `mg.vmap` where the forward function does not take batched arrays."""
+        try:
+            return computed(self.forward, arrays, params)
+        except Exception as error:
+            raise explained(self, tuple(arrays), params, error) from None
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
