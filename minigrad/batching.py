@@ -50,14 +50,12 @@ class Uneven(NotBatched):
 class BatchedArray(np.lib.mixins.NDArrayOperatorsMixin):
     """One array for each sample of a level: `array` has the samples along its first axis, and `shape` leaves it out."""
 
-    __slots__ = ("array", "level", "shape")
+    __slots__ = ("array", "level", "ndim", "shape")
 
     def __init__(self, array: Any, level: Level) -> None:
-        self.array, self.level, self.shape = array, level, array.shape[1:]
-
-    @property
-    def ndim(self) -> int:
-        return len(self.shape)
+        self.array, self.level = array, level
+        self.shape = shape = array.shape[1:]
+        self.ndim = len(shape)
 
     @property
     def size(self) -> int:
@@ -86,30 +84,32 @@ class BatchedArray(np.lib.mixins.NDArrayOperatorsMixin):
     # ---- NumPy's protocols -----------------------------------------------------------------------------------
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **params: Any) -> Any:
-        if any(map(_foreign, inputs)):
-            return NotImplemented  # and NumPy asks the tensor, which records what is done
-        level = innermost((inputs, params))
-        assert level is not None
+        level = self.level
+        for x in inputs:
+            kind = type(x)
+            if kind is BatchedArray:
+                level = level if level.number >= x.level.number else x.level
+            elif kind not in NUMBERS and not isinstance(x, np.ndarray) and hasattr(kind, "__array_ufunc__"):
+                return NotImplemented  # and NumPy asks the tensor, which records what is done
+        if params or method == "at":
+            level = innermost((level, inputs, params))  # type: ignore[assignment]
         done = NotImplemented
         if method == "__call__":
             if ufunc.signature is None:
-                done = _elementwise(ufunc, level, inputs, params)
-            elif ufunc is np.matmul and not params:
-                done = _matmul(level, *inputs)
+                return _elementwise(ufunc, level, inputs, params)
+            if ufunc is np.matmul and not params:
+                return _matmul(level, *inputs)
         elif method in UFUNC_METHODS:
             done = UFUNC_METHODS[method](ufunc, level, *inputs, **params)
-        if done is NotImplemented:
-            return each_sample(getattr(ufunc, method), inputs, params)
-        return done
+        return each_sample(getattr(ufunc, method), inputs, params) if done is NotImplemented else done
 
     def __array_function__(self, function: Callable, types: Any, args: Any, params: Any) -> Any:
-        if not all(issubclass(t, BatchedArray | np.ndarray) for t in types):
-            return NotImplemented
+        for kind in types:
+            if kind is not BatchedArray and not issubclass(kind, np.ndarray):
+                return NotImplemented
         handler = FUNCTIONS.get(function)
         if handler is not None:
-            level = innermost((args, params))
-            assert level is not None
-            done = handler(level, *args, **params)
+            done = handler(innermost((args, params) if params else args), *args, **params)
             if done is not NotImplemented:
                 return done
         return each_sample(function, args, params)
@@ -226,6 +226,20 @@ class BatchedArray(np.lib.mixins.NDArrayOperatorsMixin):
         raise AttributeError(f"inside vmap, arrays have no attribute {name!r}")
 
 
+NUMBERS = {np.ndarray, float, int, np.float64, np.float32}
+
+
+def _operator(ufunc: np.ufunc) -> Callable[[Any, Any], Any]:
+    """The mixin's operator, with a shorter way for the usual operands."""
+
+    def operator(self: BatchedArray, other: Any) -> Any:
+        if type(other) is BatchedArray and other.level is self.level and other.ndim == self.ndim:
+            return BatchedArray(ufunc(self.array, other.array), self.level)
+        return ufunc(self, other)
+
+    return operator
+
+
 def _in_place(ufunc: np.ufunc) -> Callable[[Any, Any], Any]:
     def operator(self: BatchedArray, other: Any) -> Any:
         fits = innermost((self, other)) is self.level
@@ -234,15 +248,9 @@ def _in_place(ufunc: np.ufunc) -> Callable[[Any, Any], Any]:
     return operator
 
 
-for _name, _ufunc in {
-    "iadd": np.add, "isub": np.subtract, "imul": np.multiply, "itruediv": np.divide, "ipow": np.power,
-}.items():  # fmt: skip
-    setattr(BatchedArray, f"__{_name}__", _in_place(_ufunc))
-
-
-def _foreign(x: Any) -> bool:
-    """Whether x is a tensor, or whatever else answers NumPy's calls itself."""
-    return not isinstance(x, BatchedArray | np.ndarray | np.generic) and hasattr(type(x), "__array_ufunc__")
+for _name, _ufunc in {"add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.divide}.items():
+    setattr(BatchedArray, f"__{_name}__", _operator(_ufunc))
+    setattr(BatchedArray, f"__i{_name}__", _in_place(_ufunc))
 
 
 def _asked_by_the_library() -> bool:
@@ -269,6 +277,8 @@ def innermost(nest: Any) -> Level | None:
     """The level of the batched arrays in a nest that was made last, or None where there are none."""
     if type(nest) is BatchedArray:
         return nest.level
+    if type(nest) is Level:
+        return nest
     if type(nest) is dict:
         nest = nest.values()
     elif type(nest) not in (tuple, list):
@@ -277,7 +287,7 @@ def innermost(nest: Any) -> Level | None:
     for x in nest:
         if type(x) is BatchedArray:
             level: Level | None = x.level
-        elif type(x) in (tuple, list, dict):
+        elif type(x) in (tuple, list, dict, Level):
             level = innermost(x)
         else:
             continue
@@ -404,6 +414,8 @@ def _aligned(level: Level, inputs: Any) -> list[Any]:
 
 def _elementwise(function: Callable, level: Level, inputs: tuple, params: dict[str, Any]) -> Any:
     """A function of each element: NumPy broadcasts, once as many axes follow the hidden one everywhere."""
+    if not params:
+        return _wrapped(function(*_aligned(level, inputs)), level)
     out, *others = params.pop("out", (None,))
     where = (params.pop("where"),) if "where" in params else ()
     arrays = _aligned(level, (*inputs, *where, *(() if out is None else (out,))))

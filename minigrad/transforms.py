@@ -14,6 +14,7 @@ import numpy as np
 
 from . import ops
 from .autodiff import below, starting_gradient, walk
+from .batching import BatchedArray
 from .nests import flatten, leaves_like, map_nest
 from .tensor import FREE, RECORD, Tensor, as_tensor, check_differentiable, mode, own_copy, recording
 
@@ -44,10 +45,12 @@ def pull(y: Tensor, seed: Any, inputs: list[Tensor], create_graph: bool | None =
         if t in wanted or any(type(x) is Tensor and x in needed for x in t._inputs):
             needed.add(t)
     found: dict[Tensor, Any] = {}
+    given: set[int] = set()
     if y in needed:
         start = starting_gradient(y, seed, create_graph)
+        given.add(id(start.array if type(start) is BatchedArray else start))
         found = walk([t for t in order if t in needed], start, create_graph, wanted)
-    return [as_gradient(found[x]) if x in found else Tensor(np.zeros_like(x._data)) for x in inputs]
+    return [as_gradient(found[x], given) if x in found else Tensor(np.zeros_like(x._data)) for x in inputs]
 
 
 def open_ended(order: list[Tensor], wanted: frozenset[Tensor]) -> bool:
@@ -55,8 +58,15 @@ def open_ended(order: list[Tensor], wanted: frozenset[Tensor]) -> bool:
     return any(t._op is not None if t in wanted else t._op is None for t in order)
 
 
-def as_gradient(g: Any) -> Tensor:
-    return g if isinstance(g, Tensor) else Tensor(own_copy(g))
+def as_gradient(g: Any, given: set[int]) -> Tensor:
+    """A gradient from the walk as a tensor with an array of its own: `given` are those that others hold."""
+    if isinstance(g, Tensor):
+        return g
+    array = g.array if type(g) is BatchedArray else g
+    if type(array) is not np.ndarray or array.base is not None or id(array) in given:
+        return Tensor(own_copy(g))
+    given.add(id(array))
+    return Tensor(g)
 
 
 def results(y: Any, what: str) -> list[Tensor]:

@@ -82,7 +82,8 @@ def cross_entropy(input: Any, target: Any, reduction: str = "mean") -> Tensor:
             "cross_entropy: its input was made by softmax, which the loss applies itself: give it the scores (logits)",
         )
     wanted = target
-    target = np.asanyarray(plain(target))
+    target = plain(target)
+    target = target if hasattr(target, "dtype") else np.asarray(target)
     classes = input.shape[-1] if input.ndim else 0
     if target.dtype.kind in "iu":
         if target.shape != input.shape[:-1]:
