@@ -14,9 +14,10 @@ __version__ = "0.1.0"
 
 # Loaded when first used, since they load SymPy, Numba or other libraries, or are not needed by everyone.
 _LATE = {
-    "Convergence": "train", "History": "train", "data": "data", "debug": "debugging", "fit": "train",
+    "Convergence": "train", "History": "train", "checkpoint": "recompute", "custom_gradient": "custom",
+    "data": "data", "debug": "debugging", "fit": "train",
     "linalg": "linalg", "nn": "nn", "optim": "optim", "pictures": "pictures", "primitive": "primitives",
-    "symbolic": "symbolic", "symbols": "symbolic", "verify": "verify",
+    "stop_gradient": "custom", "symbolic": "symbolic", "symbols": "symbolic", "verify": "verify",
 }  # fmt: skip
 
 

@@ -345,9 +345,9 @@ def sample(nest: Any, i: int, level: Level) -> Any:
     return nest
 
 
-def each_sample(function: Callable, args: Any, params: dict[str, Any]) -> Any:
+def each_sample(function: Callable, args: Any, params: dict[str, Any], level: Level | None = None) -> Any:
     """The function of every sample by itself, and the results stacked."""
-    level = innermost((args, params))
+    level = innermost((args, params)) if level is None else level
     assert level is not None
     ys = [function(*sample(args, i, level), **sample(params, i, level)) for i in range(max(level.size, 1))]
     return _stacked(function, ys, level)
