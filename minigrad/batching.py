@@ -1,10 +1,10 @@
 """Arrays that hide an axis, so that code for one sample runs on many: what `mg.vmap` puts into tensors.
 
-A BatchedArray has the shape of one sample and holds the samples one behind the other, along an axis in front that nobody
-sees. It answers NumPy's calls itself: an elementwise function lines the hidden axes up, a reduction reduces the axes
-behind, `np.matmul` multiplies stacks. So the forward functions and gradient rules on the cards run on it unchanged, as
-they do on symbols. The functions that are computed for all samples at once are in the tables at the end; every
-other one is called for each sample, and the results are stacked.
+A BatchedArray has the shape of one sample and holds all samples, along an axis in front that nobody sees. It answers
+NumPy's calls itself: an elementwise function lines the hidden axes up, a reduction reduces the axes behind, `np.matmul`
+multiplies stacks. So the forward functions and gradient rules on the cards run on it unchanged, as they do on symbols.
+All ufuncs but gufuncs other than matmul, indexing, and the functions in the tables at the end are computed for all
+samples at once; every other function is called for each sample, and the results are stacked.
 
 Calls of vmap nest, and so do these arrays: each belongs to a `Level`, and inside one of an inner level there may be one
 of an outer level. To an operation at one level, arrays of other levels are the same for all samples.
@@ -93,7 +93,7 @@ class BatchedArray(np.lib.mixins.NDArrayOperatorsMixin):
                 return NotImplemented  # and NumPy asks the tensor, which records what is done
         if params or method == "at":
             level = innermost((level, inputs, params))  # type: ignore[assignment]
-        done = NotImplemented
+        done: Any = NotImplemented
         if method == "__call__":
             if ufunc.signature is None:
                 return _elementwise(ufunc, level, inputs, params)
@@ -168,8 +168,8 @@ class BatchedArray(np.lib.mixins.NDArrayOperatorsMixin):
 
     def _value(self, what: str) -> Any:
         raise NotBatched(
-            f"{what} needs one number, and inside vmap there is one for each sample: use mg's or NumPy's functions, such "
-            "as mg.sin for math.sin, and mg.where(condition, a, b) to choose"
+            f"{what} needs one number, and inside vmap there is one for each sample: use mg's or NumPy's functions, "
+            "such as mg.sin for math.sin, and mg.where(condition, a, b) to choose"
         )
 
     def __float__(self) -> float:
@@ -443,7 +443,7 @@ def _wrapped(y: Any, level: Level) -> Any:
 def _shifted(axis: Any, ndim: int) -> Any:
     """An axis, or several, of one sample, counted in the array behind it."""
     if isinstance(axis, int | np.integer):
-        return normalize_axis_index(axis, ndim) + 1
+        return normalize_axis_index(int(axis), ndim) + 1
     return tuple(i + 1 for i in normalize_axis_tuple(axis, ndim))
 
 
@@ -475,7 +475,7 @@ def _at(ufunc: np.ufunc, level: Level, x: Any, key: Any, *values: Any) -> Any:
     return None
 
 
-UFUNC_METHODS = {"reduce": _reduce, "accumulate": _accumulate, "outer": _ufunc_outer, "at": _at}
+UFUNC_METHODS: dict[str, Callable] = {"reduce": _reduce, "accumulate": _accumulate, "outer": _ufunc_outer, "at": _at}
 
 
 # ---- indexing -------------------------------------------------------------------------------------------------------
@@ -486,9 +486,9 @@ def _places(shape: tuple[int, ...], key: Any, level: Level) -> tuple[tuple, list
     parts: list[Any] = []
     for part in key if type(key) is tuple else (key,):
         part = np.asarray(part) if isinstance(part, list) else part
-        if isinstance(part, bool | np.bool_) or (getattr(part, "dtype", None) == bool and part.ndim == 0):
+        if isinstance(part, bool) or (_is_mask(part) and part.ndim == 0):
             raise NotBatched("indexing by one truth value has no reading inside vmap: use np.where")
-        parts += _chosen(part, level) if getattr(part, "dtype", None) == bool else [part]
+        parts += _chosen(part, level) if _is_mask(part) else [part]
     arrays = [i for i, p in enumerate(parts) if isinstance(p, BatchedArray | np.ndarray)]
     if not arrays:
         return (slice(None), *parts), None
@@ -508,6 +508,10 @@ def _places(shape: tuple[int, ...], key: Any, level: Level) -> tuple[tuple, list
     return places, order if before else None
 
 
+def _is_mask(x: Any) -> bool:
+    return hasattr(x, "dtype") and x.dtype.kind == "b"
+
+
 def _all_axes(order: list[int], ndim: int) -> list[int]:
     """An order of the first axes, and the others as they are."""
     return [*order, *range(len(order), ndim)]
@@ -520,8 +524,8 @@ def _chosen(mask: Any, level: Level) -> list[Any]:
     counts = {int(n) for n in np.count_nonzero(mask.array.reshape(level.size, -1), axis=1)}
     if len(counts) > 1:
         raise Uneven(
-            f"x[mask] picks {min(counts)} elements of one sample and {max(counts)} of another, and vmap could not stack "
-            "them: keep every element in its place, by mg.where(mask, x, 0)"
+            f"x[mask] picks {min(counts)} elements of one sample and {max(counts)} of another, and vmap could not "
+            "stack them: keep every element in its place, by mg.where(mask, x, 0)"
         )
     n = counts.pop() if counts else 0
     return [BatchedArray(i.reshape(level.size, n), level) for i in np.nonzero(mask.array)[1:]]
@@ -570,10 +574,8 @@ def _stacks(a: Any, b: Any, x: Any, y: Any, in_a: bool, in_b: bool, m: int, n: i
         z[(slice(None), *(None,) * (ndim - max(k, 2)))] if batched else z
         for z, batched, k in ((x, in_a, m), (y, in_b, n))
     )
-    if x.shape[-1] == 1 and x.dtype != object:  # each a product of a column and a row
-        z = x * y
-    else:
-        z = np.matmul(x, y)
+    column_by_row = x.shape[-1] == 1 and not x.dtype.hasobject
+    z = x * y if column_by_row else np.matmul(x, y)
     z = z[..., 0] if n == 1 else z
     return z[..., 0, :] if m == 1 and n > 1 else z[..., 0] if m == 1 else z
 
@@ -713,7 +715,8 @@ def _along(function: Callable, default: Any = None, several: bool = False) -> Ca
     """A function with the axis in second place; `several` says that it takes more than one."""
 
     def along(level: Level, x: Any, axis: Any = default, *args: Any, **params: Any) -> Any:
-        if type(x) is not BatchedArray or x.level is not level or innermost((args, params)) is not None or "out" in params:
+        alone = type(x) is BatchedArray and x.level is level and innermost((args, params)) is None
+        if not alone or "out" in params:
             return NotImplemented
         if axis is None and several:
             axis = tuple(range(1, x.ndim + 1))
@@ -732,7 +735,9 @@ def _each(function: Callable) -> Callable:
     """A function of each element of one array."""
 
     def each(level: Level, x: Any, *args: Any, **params: Any) -> Any:
-        return NotImplemented if innermost((args, params)) is not None else _wrapped(function(x.array, *args, **params), level)
+        if innermost((args, params)) is not None:
+            return NotImplemented
+        return _wrapped(function(x.array, *args, **params), level)
 
     return each
 
@@ -762,7 +767,8 @@ def _norm(level: Level, x: Any, ord: Any = None, axis: Any = None, keepdims: boo
         return NotImplemented
     if axis is None and (ord is None or x.ndim == 1):
         x, axis = np.ravel(x), 0
-    return BatchedArray(np.linalg.norm(x.array, ord, _shifted((0, 1) if axis is None else axis, x.ndim), keepdims), level)
+    axis = _shifted((0, 1) if axis is None else axis, x.ndim)
+    return BatchedArray(np.linalg.norm(x.array, ord, axis, keepdims), level)
 
 
 def _two_axes(function: Callable) -> Callable:
@@ -823,8 +829,8 @@ FUNCTIONS: dict[Any, Callable] = {
     np.array2string: lambda level, x, *args, **params: repr(x),
 }  # fmt: skip
 FUNCTIONS |= {f: _along(f, several=True) for f in (
-    np.sum, np.mean, np.prod, np.max, np.min, np.any, np.all, np.var, np.std, np.nansum, np.nanmean, np.nanmax, np.nanmin,
-    np.median, np.count_nonzero, np.flip,
+    np.sum, np.mean, np.prod, np.max, np.min, np.any, np.all, np.var, np.std, np.nansum, np.nanmean, np.nanmax,
+    np.nanmin, np.median, np.count_nonzero, np.flip,
 )}  # fmt: skip
 FUNCTIONS |= {f: _along(f) for f in (np.argmax, np.argmin, np.cumsum, np.cumprod)}
 FUNCTIONS |= {f: _along(f, -1) for f in (np.sort, np.argsort)}

@@ -37,8 +37,8 @@ def custom_gradient(function: Callable) -> CustomGradient:
     none), in the input's form and shapes. Written in mg's or NumPy's functions, it runs on arrays, on tensors (so that
     it can be differentiated in turn) and on symbols.
 
-    It is for gradients that are not those of the values, or are better computed in another way; what NumPy code alone can
-    compute is a case for `mg.primitive`, whose rule can be proved. Raises TypeError for a rule that does not fit,
+    It is for gradients that are not those of the values, or are better computed in another way; what NumPy code alone
+    can compute is a case for `mg.primitive`, whose rule can be proved. Raises TypeError for a rule that does not fit,
     and where a tensor that requires grad comes into the function by another way than its arguments.
 
     >>> import minigrad as mg
@@ -114,7 +114,8 @@ class _Call(Whole):
         rule = self.custom.rule
         if rule is None:
             given = ", ".join(["g", "y", *self.custom.inputs, *self.custom.defaults])
-            raise RuntimeError(f"{self.name} has no gradient rule: give it one with @{self.name}.vjp, def _({given}): ...")
+            how = f"@{self.name}.vjp, def _({given}): ..."
+            raise RuntimeError(f"{self.name} has no gradient rule: give it one with {how}")
         by_name = self.build(iter(inputs))
         returned = rule(g, y, *by_name.values(), **self.given)
         if len(by_name) == 1 and not (isinstance(returned, tuple) and len(returned) == 1):

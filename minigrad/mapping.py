@@ -143,7 +143,7 @@ def _moved(results: list[Tensor | None], axes: list[int | None]) -> list[Tensor 
 
 
 def _one_by_one(
-    f: Callable, arrays: list[Any], axes: list[int | None], rebuild: Callable, size: int, out_axes: Any, error: Exception
+    f: Callable, arrays: list[Any], axes: list, rebuild: Callable, size: int, out_axes: Any, error: Exception
 ) -> Any:
     """The last resort: f of each sample, and the results stacked."""
     if not size:

@@ -16,11 +16,11 @@ from .transforms import inner, pull
 def checkpoint(f: Callable) -> Callable:
     """`f`, but what it computes on the way is not kept for backward, which runs f again when it gets there.
 
-    So a deep net needs the memory of one of its parts at a time, and the inputs of all, for the time of one more forward
-    pass: a chain of n layers in parts of sqrt(n) keeps 2 sqrt(n) results in place of n (Chen, Xu, Zhang and Guestrin,
-    "Training deep nets with sublinear memory cost", 2016, arXiv:1604.06174). f is a function or a module; its arguments
-    and results may be nests, and parameters that it uses without having them as arguments get their gradients too. It
-    nests, and gradients can be differentiated again.
+    So a deep net needs the memory of one of its parts at a time, and of the inputs of all, at the price of one more
+    forward pass: a chain of n layers in parts of sqrt(n) keeps 2 sqrt(n) results in place of n (Chen, Xu, Zhang and
+    Guestrin, "Training deep nets with sublinear memory cost", 2016, arXiv:1604.06174). f is a function or a module; its
+    arguments and results may be nests, and parameters that it uses without having them as arguments get their gradients
+    too. It nests, and gradients can be differentiated again.
 
     f must do the same both times: numbers from `mg.random`'s own generator (dropout's masks) are drawn again the same;
     from any other generator they are not. What f does besides, such as moving a running mean, is done twice.
@@ -29,8 +29,8 @@ def checkpoint(f: Callable) -> Callable:
     >>> w = mg.tensor(2.0, requires_grad=True)
     >>> y = mg.checkpoint(lambda x: mg.exp(mg.sin(w * x)))(3.0)
     >>> y.backward()
-    >>> abs(w.grad.item() - 3 * np.cos(6) * np.exp(np.sin(6))) < 1e-12
-    True
+    >>> w.grad, mg.grad(lambda w: mg.exp(mg.sin(w * 3.0)))(2.0)
+    (tensor(2.17832584), tensor(2.17832584))
     """
 
     def run(*args: Any, **kwargs: Any) -> Any:
@@ -94,7 +94,8 @@ class _Run(Whole):
         ]
         wanted = [x for x, it in zip(variables, self.needed, strict=True) if it] + outside
         with recording():
-            found = iter(pull(*inner(*map(list, zip(*pairs, strict=True)), "checkpoint"), wanted, create_graph))
+            start = inner([t for t, _ in pairs], [seed for _, seed in pairs], "checkpoint")
+            found = iter(pull(*start, wanted, create_graph))
         gradients = [next(found) if it else None for it in [*self.needed, *[True] * len(outside)]]
         return [gx if gx is None or create_graph else gx._data for gx in gradients]
 
@@ -115,11 +116,13 @@ def _above(y: Any, since: int) -> Iterator[Tensor]:
 
 def _outside(y: Any, since: int, variables: list[Tensor]) -> list[Tensor]:
     """The tensors that y was computed from beside the variables: parameters, and results from before."""
-    new, found = set(_above(y, since)), {}
-    for t in [*flatten(y)[0], *[x for t in new for x in t._inputs]]:
-        if type(t) is Tensor and t.requires_grad and t not in new:
-            found[t] = None
-    return [t for t in found if t not in set(variables)]
+    new = set(_above(y, since))
+    found: dict[Tensor, None] = {}
+    own = new | set(variables)
+    for x in [*flatten(y)[0], *[x for t in new for x in t._inputs]]:
+        if type(x) is Tensor and x.requires_grad and x not in own:
+            found[x] = None
+    return list(found)
 
 
 def _replace(y: Any, others: dict[Tensor, Tensor], since: int) -> None:

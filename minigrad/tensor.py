@@ -276,9 +276,9 @@ class Tensor:
     def register_hook(self, hook: Callable[[Tensor], Any]) -> Handle:
         """Have `hook(g)` called with the complete gradient g of this tensor, whenever a walk comes by.
 
-        It may return another gradient of the same shape (a tensor, array or number), which takes the place of g for all
-        that follows, further hooks included; they are called in the order of registration. With `create_graph` g is part
-        of the graph, and so may be what replaces it. `remove()` of what is returned takes the hook off. Raises
+        It may return another gradient of the same shape (a tensor, array or number), which takes the place of g for
+        all that follows, further hooks included; they are called in the order of registration. With `create_graph` g is
+        part of the graph, and so may be what replaces it. `remove()` of what is returned takes the hook off. Raises
         RuntimeError where no gradient will ever come, and ValueError in the walk for a gradient of another shape.
 
         >>> import minigrad as mg

@@ -1,8 +1,8 @@
 """Ops that take tensors into `mg.vmap` and out again, and what the walk does on the way back.
 
 An axis is hidden (`enter`) and shown again (`leave`); each is the other's gradient rule. A tensor that is the same for
-all samples receives the sum of their gradients, once vmap is over: then `share` stands between it and what used it, and
-its rule is `total`, whose rule is `share` in turn. These cards are not among the others, as they are of use to vmap only.
+all samples receives the sum of their gradients, once vmap is over: then `share` stands between it and what used it,
+and its rule is `total`, whose rule is `share` in turn. These cards are of use to vmap only, and not among the others.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from ..batching import Level, hide, innermost, is_batched, sample, show
 from ..tensor import Tensor, plain
 from .card import Op
-from .shape import getitem, stack
+from .shape import stack
 
 
 def _batched(x: Any, level: Level) -> bool:
@@ -68,7 +68,8 @@ def separate(outputs: list[Tensor], level: Level, since: int) -> None:
     Only results born after `since` can be of this level.
     """
     todo = [y for y in outputs if y.requires_grad]
-    seen, users = set(todo), {}  # type: ignore[var-annotated]
+    seen = set(todo)
+    users: dict[Tensor, list[Tensor]] = {}
     while todo:
         t = todo.pop()
         if t._op is None or t._born <= since:

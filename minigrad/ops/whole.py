@@ -20,8 +20,8 @@ from .shape import getitem, reshape
 class Whole(Op):
     """The card of one call. Of several results, the op's output is all of them in one row, which is taken apart again.
 
-    A subclass says in `run(arrays)` what the function returns (a nest of tensors), and in `gradients(g, y, inputs)`, with
-    g and y like what `run` returned, a gradient for each input.
+    A subclass says in `run(arrays)` what the function returns (a nest of tensors), and in `gradients(g, y, inputs)`,
+    with g and y like what `run` returned, a gradient for each input.
     """
 
     arity, defaults, sympy, domain, cases, kinks, note = None, {}, None, None, None, (), ""
