@@ -44,7 +44,7 @@ class NotBatched(TypeError):
 
 
 class Uneven(NotBatched):
-    """The results for different samples have different shapes."""
+    """The results for different samples have different shapes, or lengths that differ are asked for."""
 
 
 class BatchedArray(np.lib.mixins.NDArrayOperatorsMixin):
@@ -166,8 +166,8 @@ class BatchedArray(np.lib.mixins.NDArrayOperatorsMixin):
             "sample: choose by mg.where(condition, a, b), and combine conditions by & and |"
         )
 
-    def _value(self, what: str) -> Any:
-        raise NotBatched(
+    def _value(self, what: str, kind: type = NotBatched) -> Any:
+        raise kind(
             f"{what} needs one number, and inside vmap there is one for each sample: use mg's or NumPy's functions, "
             "such as mg.sin for math.sin, and mg.where(condition, a, b) to choose"
         )
@@ -179,7 +179,7 @@ class BatchedArray(np.lib.mixins.NDArrayOperatorsMixin):
         return self._value("int()")
 
     def __index__(self) -> int:
-        return self._value("an index")
+        return self._value("an index", Uneven)
 
     def item(self) -> Any:
         return self._value("item()")
@@ -337,7 +337,7 @@ def lifted(x: Any, level: Level) -> BatchedArray:
 def sample(nest: Any, i: int, level: Level) -> Any:
     """A nest with sample i in place of every batched array of a level."""
     if type(nest) is BatchedArray and nest.level is level:
-        return nest.array[i] if level.size else np.zeros_like(nest.array, shape=nest.shape)
+        return nest.array[i, ...] if level.size else np.zeros_like(nest.array, shape=nest.shape)
     if type(nest) in (tuple, list):
         return type(nest)([sample(x, i, level) for x in nest])
     if type(nest) is dict:

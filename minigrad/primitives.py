@@ -256,12 +256,15 @@ class Rule:
 
     def __iter__(self) -> Iterator[Callable]:
         """For one node of one walk: the rules of its inputs, the first of which calls the user's for all."""
-        once: list[Any] = []
+        given: tuple = ()
+        found: list[Any] = []
 
-        def of_input(i: int, g: Any, y: Any, *inputs: Any, **params: Any) -> Any:
-            if not once:
-                once.extend(self.card.gradients(g, y, inputs, params))
-            return once[i]
+        def of_input(i: int, *args: Any, **params: Any) -> Any:
+            nonlocal given, found
+            if not given or any(a is not b for a, b in zip(args, given, strict=True)):  # inside vmap, another sample
+                g, y, *inputs = args
+                given, found = args, self.card.gradients(g, y, tuple(inputs), params)
+            return found[i]
 
         return (functools.partial(of_input, i) for i in itertools.count())
 

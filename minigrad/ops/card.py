@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.exceptions import AxisError
 
-from ..batching import computed, innermost
+from ..batching import Uneven, computed, innermost
 from ..tensor import NO_PARAMS, PLAIN, READY, RECORD, Tensor, mode, operand, tick
 
 CARDS: dict[str, Op] = {}  # every op by its name
@@ -68,7 +68,7 @@ class Op:
         except Exception as error:
             if innermost((arrays, params)) is None:
                 raise explained(self, inputs, params, error) from None
-            y = self.by_sample(arrays, params)
+            y = self.by_sample(arrays, inputs, params, error)
         now = mode.now
         if now is PLAIN:
             return y
@@ -98,12 +98,13 @@ class Op:
                 raise TypeError(f"{self.name} takes {self.arity} input{s}, and {len(inputs)} were given")
         return inputs, {**self.defaults, **params}
 
-    def by_sample(self, arrays: list[Any], params: dict[str, Any]) -> Any:
+    def by_sample(self, arrays: list[Any], inputs: tuple, params: dict[str, Any], first: Exception) -> Any:
         """The values inside `mg.vmap` where the forward function does not take batched arrays."""
         try:
             return computed(self.forward, arrays, params)
         except Exception as error:
-            raise explained(self, tuple(arrays), params, error) from None
+            uneven = isinstance(first, Uneven) and isinstance(error, Uneven)
+            raise explained(self, inputs, params, first if uneven else error) from None
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
@@ -215,4 +216,5 @@ def reads_symbols(card: Op, forward: Callable) -> Callable:
                 return x.read_card(card, inputs, params)
         return forward(*inputs, **params)
 
+    read.__name__ = card.name
     return read

@@ -68,12 +68,15 @@ class Whole(Op):
 
     def __iter__(self) -> Iterator[Callable]:
         """For one node of one walk: the rules of its inputs, the first of which finds the gradients of all."""
-        once: list[Any] = []
+        given: tuple = ()
+        found: list[Any] = []
 
-        def of_input(i: int, g: Any, y: Any, *inputs: Any) -> Any:
-            if not once:
-                once.extend(self.gradients(self.apart(g), self.apart(y), inputs))
-            return once[i]
+        def of_input(i: int, *args: Any) -> Any:
+            nonlocal given, found
+            if not given or any(a is not b for a, b in zip(args, given, strict=True)):  # inside vmap, another sample
+                g, y, *inputs = args
+                given, found = args, self.gradients(self.apart(g), self.apart(y), tuple(inputs))
+            return found[i]
 
         return (functools.partial(of_input, i) for i in itertools.count())
 
