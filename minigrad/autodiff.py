@@ -124,9 +124,10 @@ def after_hooks(t: Tensor, g: Any, create_graph: bool) -> Any:
                 f"a hook of {describe(t)} returned a gradient of shape {other.shape}: it must have the tensor's shape, "
                 "or be None for no change"
             )
-        if other.dtype != t.dtype:
-            other = other.astype(t.dtype)
-        g = other if create_graph else other._data
+        if not create_graph:
+            g = other._data if other.dtype == t.dtype else other._data.astype(t.dtype)
+        else:
+            g = other if other.dtype == t.dtype else other.astype(t.dtype)
     return g
 
 

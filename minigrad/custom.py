@@ -117,7 +117,7 @@ class _Call(Whole):
             how = f"@{self.name}.vjp, def _({given}): ..."
             raise RuntimeError(f"{self.name} has no gradient rule: give it one with {how}")
         by_name = self.build(iter(inputs))
-        returned = rule(g, y, *by_name.values(), **self.given)
+        returned = rule(self.apart(g), self.apart(y), *by_name.values(), **self.given)
         if len(by_name) == 1 and not (isinstance(returned, tuple) and len(returned) == 1):
             returned = (returned,)
         if not isinstance(returned, tuple | list) or len(returned) != len(by_name):

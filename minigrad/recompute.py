@@ -8,9 +8,9 @@ from typing import Any
 
 from . import ops, random
 from .nests import flatten
-from .ops.whole import Whole
+from .ops.whole import SLOT, Whole
 from .tensor import RECORD, Tensor, as_tensor, mode, recording, tick
-from .transforms import inner, pull
+from .transforms import pull
 
 
 def checkpoint(f: Callable) -> Callable:
@@ -45,7 +45,7 @@ class _Run(Whole):
     def __init__(self, f: Callable, args: tuple, kwargs: dict) -> None:
         super().__init__("checkpoint")
         leaves, self.build = flatten((args, kwargs))
-        self.f, self.others = f, [None if isinstance(x, Tensor) else x for x in leaves]
+        self.f, self.others = f, [SLOT if isinstance(x, Tensor) else x for x in leaves]
         self.levels, self.random, since = mode.levels, random.state(), tick()
         self.arguments = [x for x in leaves if isinstance(x, Tensor)]
         self.needed = [x.requires_grad for x in self.arguments]
@@ -65,7 +65,7 @@ class _Run(Whole):
     def again(self, variables: list[Tensor]) -> Any:
         """What f returns for these tensors in place of those that it was called with."""
         new = iter(variables)
-        args, kwargs = self.build(iter([next(new) if x is None else x for x in self.others]))
+        args, kwargs = self.build(iter([next(new) if x is SLOT else x for x in self.others]))
         with recording():
             return self.f(*args, **kwargs)
 
@@ -87,15 +87,11 @@ class _Run(Whole):
         if create_graph:  # where vmap is over, `share` stands between them and this op
             outside = list(inputs[n:])
             _replace(again, dict(zip(self.outside, outside, strict=True)), since)
-        pairs = [
-            (t, seed)
-            for t, seed in zip(flatten(again)[0], flatten(g)[0], strict=True)
-            if isinstance(t, Tensor) and t.requires_grad
-        ]
         wanted = [x for x, it in zip(variables, self.needed, strict=True) if it] + outside
         with recording():
-            start = inner([t for t, _ in pairs], [seed for _, seed in pairs], "checkpoint")
-            found = iter(pull(*start, wanted, create_graph))
+            leaves = zip(flatten(again)[0], self.leaves, strict=True)
+            row = self.row([as_tensor(t) for t, other in leaves if other is SLOT])
+            found = iter(pull(row, g, wanted, create_graph))
         gradients = [next(found) if it else None for it in [*self.needed, *[True] * len(outside)]]
         return [gx if gx is None or create_graph else gx._data for gx in gradients]
 

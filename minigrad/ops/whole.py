@@ -17,11 +17,14 @@ from .elementwise import astype
 from .shape import getitem, reshape
 
 
+SLOT = object()  # where in a nest a tensor goes
+
+
 class Whole(Op):
     """The card of one call. Of several results, the op's output is all of them in one row, which is taken apart again.
 
     A subclass says in `run(arrays)` what the function returns (a nest of tensors), and in `gradients(g, y, inputs)`,
-    with g and y like what `run` returned, a gradient for each input.
+    with g and y such rows, a gradient for each input.
     """
 
     arity, defaults, sympy, domain, cases, kinks, note = None, {}, None, None, None, (), ""
@@ -46,17 +49,21 @@ class Whole(Op):
 
     def forward(self, *arrays: Any) -> Any:
         leaves, self.rebuild = flatten(self.run(arrays))
-        self.leaves = [x if not _is_float(x) else None for x in leaves]  # those without a gradient stay what they are
+        self.leaves = [SLOT if _is_float(x) else x for x in leaves]  # those without a gradient stay what they are
         values = [plain(x) for x in leaves if _is_float(x)]
         if not values:
             raise TypeError(f"the function returned no tensor of floating point numbers, but {str(leaves)[:60]}")
         self.parts = [(np.shape(v), v.dtype) for v in values]
+        return self.row(values)
+
+    def row(self, values: list[Any]) -> Any:
+        """The op's output, from the results with a gradient, as arrays or as tensors."""
         return values[0] if len(values) == 1 else np.concatenate([np.reshape(v, (-1,)) for v in values])
 
     def apart(self, y: Any) -> Any:
         """The nest that stands in a row y (of values or gradients)."""
         pieces = iter([y] if len(self.parts) == 1 else self._pieces(y))
-        return self.rebuild(iter([next(pieces) if leaf is None else leaf for leaf in self.leaves]))
+        return self.rebuild(iter([next(pieces) if leaf is SLOT else leaf for leaf in self.leaves]))
 
     def _pieces(self, y: Any) -> Iterator[Any]:
         start = 0
@@ -75,7 +82,7 @@ class Whole(Op):
             nonlocal given, found
             if not given or any(a is not b for a, b in zip(args, given, strict=True)):  # inside vmap, another sample
                 g, y, *inputs = args
-                given, found = args, self.gradients(self.apart(g), self.apart(y), tuple(inputs))
+                given, found = args, self.gradients(g, y, tuple(inputs))
             return found[i]
 
         return (functools.partial(of_input, i) for i in itertools.count())
