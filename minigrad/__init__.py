@@ -5,6 +5,7 @@ from typing import Any
 
 from . import random
 from .create import arange, eye, full, full_like, ones, ones_like, zeros, zeros_like
+from .mapping import vmap
 from .ops import *
 from .tensor import MinigradWarning, Tensor, no_grad, set_default_dtype, tensor
 from .transforms import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
@@ -13,9 +14,10 @@ __version__ = "0.1.0"
 
 # Loaded when first used, since they load SymPy, Numba or other libraries, or are not needed by everyone.
 _LATE = {
-    "Convergence": "train", "History": "train", "count_parameters": "nn.summary", "data": "data", "debug": "debugging",
-    "fit": "train", "linalg": "linalg", "nn": "nn", "optim": "optim", "pictures": "pictures",
-    "primitive": "primitives", "special": "special", "symbolic": "symbolic", "symbols": "symbolic", "verify": "verify",
+    "Convergence": "train", "History": "train", "checkpoint": "recompute", "count_parameters": "nn.summary",
+    "custom_gradient": "custom", "data": "data", "debug": "debugging", "fit": "train", "linalg": "linalg", "nn": "nn",
+    "optim": "optim", "pictures": "pictures", "primitive": "primitives", "special": "special",
+    "stop_gradient": "custom", "symbolic": "symbolic", "symbols": "symbolic", "verify": "verify",
 }  # fmt: skip
 
 

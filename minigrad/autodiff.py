@@ -13,7 +13,22 @@ from typing import Any
 
 import numpy as np
 
-from .tensor import PLAIN, RECORD, Tensor, as_tensor, check_differentiable, describe, mode, plain, warn_once
+from .batching import innermost
+from .hooks import Hooks
+from .tensor import (
+    FREE,
+    PLAIN,
+    RECORD,
+    Tensor,
+    as_tensor,
+    check_differentiable,
+    describe,
+    keeps,
+    mode,
+    own_copy,
+    plain,
+    warn_once,
+)  # fmt: skip
 
 # Every step makes and frees the same arrays. The C library would return those from 128 KB on to the system each time,
 # and the system would hand them out page by page, filled with zeros, which takes longer than what is computed in them.
@@ -55,7 +70,10 @@ def walk(
             if g is None:
                 continue
             op, ended = t._op, t._op is None or (stop and t in stop)
-            if ended or t._keep:
+            keep = t._keep
+            if keep is not False:
+                g, keep = after_hooks(t, g, create_graph), keeps(t)
+            if ended or keep:
                 kept[t] = g if g.dtype is t._data.dtype else g.astype(t._data.dtype)  # float32 may have met float64
                 if ended:
                     continue
@@ -70,7 +88,10 @@ def walk(
                 if x._changed and x._settle() > born:
                     raise changed_in_place(t, x)
                 if x.requires_grad:
-                    gx = rule(g, y, *values, **params) if params else rule(g, y, *values)
+                    try:
+                        gx = rule(g, y, *values, **params) if params else rule(g, y, *values)
+                    except Exception as error:
+                        gx = rule_by_sample(rule, (g, y, *values), params, error)
                     if gx.shape != x._data.shape:
                         gx = unbroadcast(gx, x._data.shape)
                     if check_gradient is not None:
@@ -80,6 +101,40 @@ def walk(
     finally:
         mode.now = before
     return kept
+
+
+def rule_by_sample(rule: Callable, args: tuple, params: dict[str, Any], error: Exception) -> Any:
+    """What a rule gives that has raised an error: inside `mg.vmap` for each sample by itself, elsewhere the error."""
+    if innermost(([x._data if type(x) is Tensor else x for x in args], params)) is None:
+        raise error
+    from .ops.batch import each_sample
+
+    return each_sample(rule, args, params)
+
+
+def after_hooks(t: Tensor, g: Any, create_graph: bool) -> Any:
+    """The gradient g of t, as the hooks of t leave it."""
+    if not isinstance(t._keep, Hooks):
+        return g
+    for hook in list(t._keep.values()):
+        before, mode.now = mode.now, RECORD if create_graph else FREE
+        try:
+            other = hook(g if create_graph else Tensor(own_copy(g)))
+        finally:
+            mode.now = before
+        if other is None:
+            continue
+        other = as_tensor(other)
+        if other.shape != t.shape:
+            raise ValueError(
+                f"a hook of {describe(t)} returned a gradient of shape {other.shape}: it must have the tensor's shape, "
+                "or be None for no change"
+            )
+        if not create_graph:
+            g = other._data if other.dtype == t.dtype else other._data.astype(t.dtype)
+        else:
+            g = other if other.dtype == t.dtype else other.astype(t.dtype)
+    return g
 
 
 def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
@@ -106,6 +161,11 @@ def backward(y: Tensor, gradient: Any = None, create_graph: bool = False) -> Non
             f"backward: {describe(y)} was not computed from any tensor with requires_grad=True. A tensor leaves "
             "the graph through .data, .numpy(), .item(), .detach() and no_grad()"
         )
+    if mode.levels and innermost(y._data) is not None:
+        raise RuntimeError(
+            "backward inside vmap would add the gradients of all samples to one .grad: use mg.grad(f) on a function of "
+            "what the gradients are wanted by, as in mg.vmap(mg.grad(loss), in_axes=(None, 0, 0))(params, X, Y)"
+        )
     seed = starting_gradient(y, gradient, create_graph)
     given = {id(seed)}  # gradients that somebody else holds: a leaf gets a copy
     for t, g in walk(below(y), seed, create_graph).items():
@@ -114,7 +174,7 @@ def backward(y: Tensor, gradient: Any = None, create_graph: bool = False) -> Non
             given.add(id(g))
         else:
             if type(g) is not np.ndarray or g.base is not None or id(g) in given:
-                g = np.array(g, subok=True)
+                g = own_copy(g)
             given.add(id(g))
             g = Tensor(g)
         if t._grad is None:

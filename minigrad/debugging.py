@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import autodiff
+from .batching import innermost_array
 from .ops.card import Op
 from .tensor import Tensor, describe
 
@@ -55,18 +56,18 @@ def check_value(op: Op, inputs: tuple, out: Tensor) -> None:
     place = first_not_finite(out._data)
     if place is None or any(first_not_finite(x._data if isinstance(x, Tensor) else x) is not None for x in inputs):
         return
-    given = [np.asarray(x._data if isinstance(x, Tensor) else x) for x in inputs]
-    at = [str(x[place]) for x in given if x.shape == out.shape]
+    given = [_values(x) for x in inputs]
+    at = [str(x[place]) for x in given if x.shape == _values(out).shape]
     source = f", from the input {' and '.join(at)}" if at else ""
     raise FloatingPointError(
-        f"{op.name}: the value{_at(place)} is {np.asarray(out._data)[place]}{source}. Made by {out._where}. "
+        f"{op.name}: the value{_at(place)} is {_values(out)[place]}{source}. Made by {out._where}. "
         f"If `where` leaves this element out, its gradient is still 0 * inf = nan: {SAFE_BRANCH}"
     )
 
 
 def check_gradient(t: Tensor, x: Tensor, g: Any, gx: Any) -> None:
     """Raise FloatingPointError where a finite gradient g of t became one of x that is not finite."""
-    g, gx = (np.asarray(a._data if isinstance(a, Tensor) else a) for a in (g, gx))
+    g, gx = _values(g), _values(gx)
     place = first_not_finite(gx)
     if place is None or first_not_finite(g) is not None:
         return
@@ -81,11 +82,15 @@ def check_gradient(t: Tensor, x: Tensor, g: Any, gx: Any) -> None:
 
 
 def first_not_finite(x: Any) -> tuple[int, ...] | None:
-    """The index of the first element that is nan or infinite."""
-    x = np.asarray(x)
+    """The index of the first element that is nan or infinite; inside `mg.vmap`, with that of the sample before it."""
+    x = np.asarray(innermost_array(x))
     if x.dtype.kind != "f" or np.isfinite(x).all():
         return None
     return tuple(np.argwhere(~np.isfinite(x))[0].tolist())
+
+
+def _values(x: Any) -> np.ndarray:
+    return np.asarray(innermost_array(x._data if isinstance(x, Tensor) else x))
 
 
 def _at(place: tuple[int, ...]) -> str:

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from .batching import BatchedArray, innermost_array
 from .ops.card import Op
-from .tensor import PLAIN, Tensor, as_tensor, mode
+from .tensor import PLAIN, Tensor, as_tensor, mode, own_copy
 
 Parameters = inspect.Parameter
 Symbolic = Callable[..., Any]
@@ -71,7 +72,7 @@ class Primitive(Op):
     vjp: Rule
 
     def __init__(self, function: Callable, formula: Symbolic | None, elementwise: bool | None, **fields: Any) -> None:
-        self.names, arity, defaults = _arguments(function)
+        self.names, arity, defaults = arguments_of(function, "mg.primitive")
         super().__init__(function.__name__, self._forward, (), sympy=formula, arity=arity, defaults=defaults, **fields)
         self.function, self.elementwise, self.vjp = function, elementwise, Rule(self)
         functools.update_wrapper(self, function)
@@ -120,15 +121,15 @@ class Primitive(Op):
     def _result(self, y: Any, inputs: tuple) -> Any:
         if isinstance(y, float | int):
             y = np.asarray(y)
-        if not isinstance(y, np.ndarray | np.generic):
+        if not isinstance(y, np.ndarray | np.generic | BatchedArray):
             raise TypeError(f"the function should return an array, and returned {_what(y)}")
-        if y.dtype.kind not in "f" and any(np.asarray(x).dtype.kind == "f" for x in inputs):
+        if y.dtype.kind not in "f" and any(np.result_type(x).kind == "f" for x in inputs if x is not None):
             raise TypeError(
                 f"the function should return floating point numbers, which have gradients, and returned {y.dtype}; "
                 "a function without a gradient needs no mg.primitive"
             )
-        shares = isinstance(y, np.ndarray) and any(np.may_share_memory(y, x) for x in inputs if x is not None)
-        return np.array(y) if shares else y
+        shares = not isinstance(y, np.generic) and any(np.may_share_memory(y, x) for x in inputs if x is not None)
+        return own_copy(y) if shares else y
 
     # ---- the formula -----------------------------------------------------------------------------------------
 
@@ -208,7 +209,7 @@ class Primitive(Op):
             return None if x is None else np.zeros_like(x)
         gx = np.asarray(gx) if isinstance(gx, float | int) else gx
         name = f"the rule of {self.name} for {self.names[i] if i < len(self.names) else f'input {i}'}"
-        if not isinstance(gx, Tensor | np.ndarray | np.generic):
+        if not isinstance(gx, Tensor | np.ndarray | np.generic | BatchedArray):
             raise RuleError(f"{name} should return an array, and returned {_what(gx)}")
         if gx.dtype.kind not in "fO":
             raise RuleError(f"{name} should return floating point numbers, and returned {gx.dtype}")
@@ -222,7 +223,8 @@ class Primitive(Op):
     def _in_graph(self, name: str, gx: Any, g: Tensor) -> Tensor:
         """A gradient as a tensor. It is linear in g, so one that is not linked to g is zero, or has left the graph."""
         made_of_g = isinstance(gx, Tensor) and (gx.requires_grad or not g.requires_grad)
-        if not made_of_g and any(e != 0 for e in np.ravel(gx._data if isinstance(gx, Tensor) else gx).tolist()):
+        values = innermost_array(gx._data if isinstance(gx, Tensor) else gx)
+        if not made_of_g and any(e != 0 for e in np.ravel(values).tolist()):
             raise RuleError(
                 f"{name} returned a gradient that has left the graph, so it cannot be differentiated again: use mg's "
                 "or NumPy's functions on g, y and the inputs, and no .data, .numpy(), .detach() or float()"
@@ -254,12 +256,15 @@ class Rule:
 
     def __iter__(self) -> Iterator[Callable]:
         """For one node of one walk: the rules of its inputs, the first of which calls the user's for all."""
-        once: list[Any] = []
+        given: tuple = ()
+        found: list[Any] = []
 
-        def of_input(i: int, g: Any, y: Any, *inputs: Any, **params: Any) -> Any:
-            if not once:
-                once.extend(self.card.gradients(g, y, inputs, params))
-            return once[i]
+        def of_input(i: int, *args: Any, **params: Any) -> Any:
+            nonlocal given, found
+            if not given or any(a is not b for a, b in zip(args, given, strict=True)):  # inside vmap, another sample
+                g, y, *inputs = args
+                given, found = args, self.card.gradients(g, y, tuple(inputs), params)
+            return found[i]
 
         return (functools.partial(of_input, i) for i in itertools.count())
 
@@ -268,12 +273,12 @@ class Rule:
         raise RuntimeError(f"{name} has no gradient rule: give it one with @{name}.vjp, def _({arguments}): ...")
 
 
-def _arguments(function: Callable) -> tuple[list[str], int | None, dict[str, Any]]:
+def arguments_of(function: Any, what: str) -> tuple[list[str], int | None, dict[str, Any]]:
     """The names of a function's inputs, how many there are (None for any number), and its parameters' defaults."""
     if isinstance(function, np.ufunc):
         return [f"x{i + 1}" if function.nin > 1 else "x" for i in range(function.nin)], function.nin, {}
     if not callable(function) or isinstance(function, Op):
-        raise TypeError(f"mg.primitive decorates a function of arrays, not {_what(function)}")
+        raise TypeError(f"{what} decorates a function of arrays, not {_what(function)}")
     names: list[str] = []
     defaults: dict[str, Any] = {}
     any_number = False
@@ -281,13 +286,13 @@ def _arguments(function: Callable) -> tuple[list[str], int | None, dict[str, Any
         if p.kind is Parameters.VAR_POSITIONAL:
             any_number = True
         elif p.kind is Parameters.VAR_KEYWORD or (p.kind is Parameters.KEYWORD_ONLY and p.default is p.empty):
-            raise TypeError(f"mg.primitive: {p.name} of {function.__name__} is neither an input nor has it a default")
+            raise TypeError(f"{what}: {p.name} of {function.__name__} is neither an input nor has it a default")
         elif p.default is p.empty:
             names.append(p.name)
         else:
             defaults[p.name] = p.default
     if not names and not any_number:
-        raise TypeError(f"mg.primitive: {function.__name__} has no input, that is, no argument without a default")
+        raise TypeError(f"{what}: {function.__name__} has no input, that is, no argument without a default")
     return names, None if any_number else len(names), defaults
 
 
@@ -295,10 +300,15 @@ def _locked(values: Any) -> list[Any]:
     """Arrays that cannot be written into, in place of arrays and numbers; tensors and symbols as they are."""
     numbers = [x for x in values if isinstance(x, np.ndarray | np.generic | float | int)]
     dtype = np.result_type(*numbers) if numbers else None
-    return [_lock(x, dtype) if isinstance(x, np.ndarray | np.generic | float | int) else x for x in values]
+    return [_lock(x, dtype) if isinstance(x, LOCKED) else x for x in values]
+
+
+LOCKED = (np.ndarray, np.generic, float, int, BatchedArray)
 
 
 def _lock(x: Any, dtype: Any) -> Any:
+    if isinstance(x, BatchedArray):
+        return BatchedArray(_lock(x.array, dtype), x.level)
     view = np.asanyarray(x, dtype if isinstance(x, float | int) and not isinstance(x, np.generic) else None).view()
     view.flags.writeable = False
     return view

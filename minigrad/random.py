@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from .tensor import Tensor, default_dtype
+from .batching import BatchedArray, Level, each_sample
+from .tensor import Tensor, default_dtype, mode
 
 _generator: np.random.Generator | None = None  # made when first used: numpy.random takes a while to load
 
@@ -26,13 +27,37 @@ def seed(value: int | None) -> None:
 
 
 def generator(given: np.random.Generator | None = None) -> np.random.Generator:
-    """The given generator, or the library's own."""
-    if given is not None:
-        return given
+    """The given generator, or the library's own; inside `mg.vmap`, one that draws for each sample."""
+    if given is None and _generator is None:
+        seed(None)
+    chosen: Any = _generator if given is None else given
+    for level in mode.levels:
+        chosen = PerSample(chosen, level)
+    return chosen
+
+
+class PerSample:
+    """A generator inside `mg.vmap`: the numbers that a method draws are others for each sample, drawn in turn."""
+
+    def __init__(self, generator: Any, level: Level) -> None:
+        self.generator, self.level = generator, level
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self.generator, name)
+        return lambda *args, **params: each_sample(method, args, params, self.level)
+
+
+def state() -> Any:
+    """Where the library's generator stands, for `resume`."""
     if _generator is None:
         seed(None)
     assert _generator is not None
-    return _generator
+    return _generator.bit_generator.state
+
+
+def resume(state: Any) -> None:
+    """Go on drawing from where the library's generator stood."""
+    _generator.bit_generator.state = state  # type: ignore[union-attr]
 
 
 def normal(
@@ -51,16 +76,20 @@ def uniform(
 
 def integers(low: int, high: int | None = None, size: Any = None, *, generator: Any = None) -> Tensor:
     """A tensor of integers in [low, high), or in [0, low)."""
-    return Tensor(np.asarray(_chosen(generator).integers(low, high, size)))
+    return Tensor(_array(_chosen(generator).integers(low, high, size)))
 
 
 def permutation(n: int, *, generator: Any = None) -> Tensor:
     """The integers below n in random order."""
-    return Tensor(_chosen(generator).permutation(n))
+    return Tensor(_array(_chosen(generator).permutation(n)))
 
 
 _chosen = generator
 
 
 def _tensor(values: Any, dtype: Any) -> Tensor:
-    return Tensor(np.asarray(values, dtype=default_dtype() if dtype is None else dtype))
+    return Tensor(_array(values).astype(default_dtype() if dtype is None else dtype, copy=False))
+
+
+def _array(values: Any) -> Any:
+    return values if isinstance(values, BatchedArray) else np.asarray(values)

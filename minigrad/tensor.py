@@ -13,11 +13,14 @@ import threading
 import warnings
 import weakref
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ContextDecorator
 from typing import Any, final
 
 import numpy as np
+
+from .batching import BatchedArray
+from .hooks import Handle, Hooks
 
 
 class MinigradWarning(UserWarning):
@@ -42,6 +45,7 @@ RECORD, FREE, PLAIN = "record", "free", "plain"
 class _Mode(threading.local):
     now = RECORD
     transforms = 0  # how many transforms are running the user's functions
+    levels: tuple = ()  # the calls of vmap that are running, those further in last
 
 
 mode = _Mode()
@@ -145,7 +149,7 @@ class Tensor:
         self._born = 0
         self._changed = 0
         self._grad: Tensor | None = None
-        self._keep = False
+        self._keep: Any = False  # whether backward leaves the gradient here; and the hooks, where there are any
         self._lent: Any = None  # a weak reference to the view that a user has of the data
         self._where = ""  # the line that made it, under mg.debug()
 
@@ -155,6 +159,8 @@ class Tensor:
     def data(self) -> np.ndarray:
         """The values, an ndarray. Changing them in place after a graph has used them makes `backward` raise."""
         if not isinstance(self._data, np.ndarray):  # full reductions hold NumPy scalars, which are faster
+            if type(self._data) is BatchedArray:
+                return self._data  # type: ignore[return-value]  # inside vmap; it is not watched
             self._data = np.asarray(self._data)
         view = self._lent() if self._changed == EXPOSED else None
         if view is None:  # a view of its own for the user, so that we know when nobody holds it any more
@@ -218,7 +224,7 @@ class Tensor:
 
     def numpy(self) -> np.ndarray:
         """A copy of the values, outside the graph."""
-        return np.array(self._data, subok=True)
+        return own_copy(self._data)
 
     def tolist(self) -> Any:
         """The values as nested Python lists."""
@@ -242,7 +248,7 @@ class Tensor:
     @property
     def grad(self) -> Tensor | None:
         """The gradient that `backward` has accumulated here, or None."""
-        if self._grad is None and self._op is not None and not self._keep:
+        if self._grad is None and self._op is not None and not keeps(self):
             warn_once(
                 "grad of a non-leaf",
                 f"{describe(self)} is no leaf, so backward leaves no gradient on it. If a parameter was rebound by "
@@ -262,7 +268,34 @@ class Tensor:
 
     def retain_grad(self) -> None:
         """Have `backward` keep the gradient of this intermediate result in `.grad`."""
-        self._keep = True
+        if isinstance(self._keep, Hooks):
+            self._keep.keep = True
+        else:
+            self._keep = True
+
+    def register_hook(self, hook: Callable[[Tensor], Any]) -> Handle:
+        """Have `hook(g)` called with the complete gradient g of this tensor, whenever a walk comes by.
+
+        It may return another gradient of the same shape (a tensor, array or number), which takes the place of g for
+        all that follows, further hooks included; they are called in the order of registration. With `create_graph` g is
+        part of the graph, and so may be what replaces it. `remove()` of what is returned takes the hook off. Raises
+        RuntimeError where no gradient will ever come, and ValueError in the walk for a gradient of another shape.
+
+        >>> import minigrad as mg
+        >>> w = mg.tensor([3.0, 4.0], requires_grad=True)
+        >>> handle = w.register_hook(lambda g: g / mg.linalg.norm(g))
+        >>> (w * w).sum().backward()
+        >>> w.grad
+        tensor([0.6, 0.8])
+        >>> handle.remove()
+        """
+        if not self.requires_grad:
+            raise RuntimeError(f"register_hook: {describe(self)} does not require grad, so no gradient will come by")
+        if not callable(hook):
+            raise TypeError(f"register_hook takes a function of the gradient, not {type(hook).__name__}")
+        if not isinstance(self._keep, Hooks):
+            self._keep = Hooks(self._keep)
+        return self._keep.add(hook)
 
     def detach(self) -> Tensor:
         """A copy of the values as a tensor outside the graph."""
@@ -433,7 +466,9 @@ class Tensor:
         return format(self.item(), spec) if spec else repr(self)
 
     def __repr__(self) -> str:
-        values = np.array2string(np.asarray(self._data), separator=", ", prefix="tensor(", threshold=200)
+        batched = type(self._data) is BatchedArray  # which holds many arrays, and prints their shape
+        array = self._data if batched else np.asarray(self._data)
+        values = repr(array) if batched else np.array2string(array, separator=", ", prefix="tensor(", threshold=200)
         name = f", name={self.name!r}" if self.name else ""
         name = name if self.size else f", shape={self.shape}{name}"
         dtype = "" if self.dtype in (np.float64, np.int64, np.bool_, object) else f", dtype={self.dtype}"
@@ -454,6 +489,16 @@ class Tensor:
         if self._op is not None:
             raise RuntimeError(f"{describe(self)} is part of a graph and cannot be pickled; detach() it first")
         return Tensor, (self.numpy(), self.requires_grad, self.name)
+
+
+def keeps(t: Tensor) -> bool:
+    """Whether backward is to leave the gradient of an intermediate result on it."""
+    return t._keep.keep if isinstance(t._keep, Hooks) else t._keep
+
+
+def own_copy(array: Any) -> Any:
+    """A copy of an array of any kind."""
+    return array.copy() if type(array) is BatchedArray else np.array(array, subok=True)
 
 
 def describe(t: Tensor) -> str:
@@ -491,7 +536,10 @@ def tensor(data: Any, *, requires_grad: bool = False, dtype: Any = None, name: s
             )
         data = data._data
     array = operand(data)
-    array = np.array(array, dtype=dtype, subok=True)
+    if type(array) is BatchedArray:
+        array = array.astype(array.dtype if dtype is None else dtype)
+    else:
+        array = np.array(array, dtype=dtype, subok=True)
     if requires_grad:
         check_differentiable(array.dtype)
     return Tensor(array, requires_grad, name)
@@ -499,7 +547,10 @@ def tensor(data: Any, *, requires_grad: bool = False, dtype: Any = None, name: s
 
 def as_tensor(x: Any) -> Tensor:
     """`x` itself if it is a tensor, else a leaf that holds it (an array is not copied)."""
-    return x if isinstance(x, Tensor) else Tensor(x) if type(x) is np.ndarray and x.dtype.kind == "f" else tensor(x)
+    if isinstance(x, Tensor):
+        return x
+    bare = type(x) is BatchedArray or (type(x) is np.ndarray and x.dtype.kind == "f")
+    return Tensor(x) if bare else tensor(x)
 
 
 READY = frozenset({np.ndarray, float, int, bool, np.float64, np.float32, np.int64, np.bool_, type(None)})
@@ -512,7 +563,7 @@ def plain(x: Any) -> Any:
 
 def operand(x: Any) -> Any:
     """Anything an op accepts beside tensors (lists, numbers, arrays, SymPy expressions) as an array."""
-    if isinstance(x, np.ndarray) and x.dtype.kind in "biufc":
+    if type(x) is BatchedArray or (isinstance(x, np.ndarray) and x.dtype.kind in "biufc"):
         return x
     if hasattr(x, "free_symbols") or (isinstance(x, np.ndarray) and x.dtype.hasobject):
         from .symbolic.array import symbolic_array

@@ -1,57 +1,24 @@
 """Transforms: functions of functions, built on the walk: gradients, products with Jacobians, Jacobians, Hessians.
 
-Arguments and results may be nests of tuples, lists and dicts. `flatten` takes such a nest apart, and the function
-it returns puts a nest of the same form together again.
+Arguments and results may be nests of tuples, lists and dicts.
 """
 
 from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from . import ops
 from .autodiff import below, starting_gradient, walk
-from .tensor import FREE, RECORD, Tensor, as_tensor, check_differentiable, mode, recording
-
-
-def flatten(nest: Any) -> tuple[list[Any], Callable[[Iterator[Any]], Any]]:
-    """The leaves of a nest, and the function that rebuilds the nest from an iterator over new leaves."""
-    if not isinstance(nest, (dict, tuple, list)):
-        return [nest], next
-    children = [flatten(child) for child in (nest.values() if isinstance(nest, dict) else nest)]
-
-    def rebuild(leaves: Iterator[Any]) -> Any:
-        parts = [build(leaves) for _, build in children]
-        if isinstance(nest, dict):
-            return dict(zip(nest, parts, strict=True))
-        return type(nest)(*parts) if hasattr(nest, "_fields") else type(nest)(parts)  # a namedtuple has _fields
-
-    return [leaf for leaves, _ in children for leaf in leaves], rebuild
-
-
-def leaves_like(nest: Any, form: Any, what: str) -> list[Any]:
-    """The leaves of a nest in the order of those of `form`. Raises ValueError unless the two have the same form."""
-    if not isinstance(form, (dict, tuple, list)):
-        return [nest]
-    keys: Any = form if isinstance(form, dict) else range(len(form))
-    same = (
-        isinstance(nest, dict) and nest.keys() == form.keys()
-        if isinstance(form, dict)
-        else isinstance(nest, (tuple, list)) and len(nest) == len(form)
-    )
-    if not same:
-        raise ValueError(f"{what}: {nest!r:.60} should be a nest of the same form as {form!r:.60}")
-    return [leaf for k in keys for leaf in leaves_like(nest[k], form[k], what)]
-
-
-def map_nest(function: Callable, nest: Any) -> Any:
-    """`function` of every leaf of a nest."""
-    leaves, rebuild = flatten(nest)
-    return rebuild(iter([function(leaf) for leaf in leaves]))
+from .batching import BatchedArray
+from .mapping import vmap
+from .names import known
+from .nests import flatten, leaves_like, map_nest
+from .tensor import FREE, RECORD, Tensor, as_tensor, check_differentiable, mode, own_copy, recording
 
 
 def variable(x: Any, what: str) -> Tensor:
@@ -80,10 +47,12 @@ def pull(y: Tensor, seed: Any, inputs: list[Tensor], create_graph: bool | None =
         if t in wanted or any(type(x) is Tensor and x in needed for x in t._inputs):
             needed.add(t)
     found: dict[Tensor, Any] = {}
+    given: set[int] = set()
     if y in needed:
         start = starting_gradient(y, seed, create_graph)
+        given.add(id(start.array if type(start) is BatchedArray else start))
         found = walk([t for t in order if t in needed], start, create_graph, wanted)
-    return [as_gradient(found[x]) if x in found else Tensor(np.zeros_like(x._data)) for x in inputs]
+    return [as_gradient(found[x], given) if x in found else Tensor(np.zeros_like(x._data)) for x in inputs]
 
 
 def open_ended(order: list[Tensor], wanted: frozenset[Tensor]) -> bool:
@@ -91,8 +60,15 @@ def open_ended(order: list[Tensor], wanted: frozenset[Tensor]) -> bool:
     return any(t._op is not None if t in wanted else t._op is None for t in order)
 
 
-def as_gradient(g: Any) -> Tensor:
-    return g if isinstance(g, Tensor) else Tensor(np.array(g, subok=True))
+def as_gradient(g: Any, given: set[int]) -> Tensor:
+    """A gradient from the walk as a tensor with an array of its own: `given` are those that others hold."""
+    if isinstance(g, Tensor):
+        return g
+    array = g.array if type(g) is BatchedArray else g
+    if type(array) is not np.ndarray or array.base is not None or id(array) in given:
+        return Tensor(own_copy(g))
+    given.add(id(array))
+    return Tensor(g)
 
 
 def results(y: Any, what: str) -> list[Tensor]:
@@ -251,21 +227,26 @@ def jvp(f: Callable, primals: tuple, tangents: tuple) -> tuple[Any, Any]:
     return value, derivative
 
 
-def jacobian(f: Callable, argnums: int | tuple[int, ...] = 0) -> Callable:
-    """The function that returns the Jacobian of `f` by argument `argnums`, shape y.shape + x.shape: a walk a row.
+def jacobian(f: Callable, argnums: int | tuple[int, ...] = 0, mode: str = "auto") -> Callable:
+    """The function that returns the Jacobian of `f` by argument `argnums`, shape y.shape + x.shape.
 
-    For nests: a nest like f's value, of nests like the argument.
+    For nests: a nest like f's value, of nests like the argument. `mode` says how it is found, and not what it is:
+    "reverse" pulls one unit vector for each element of y back, "forward" pushes one for each element of x on, and
+    "auto" takes the cheaper way, forward where f has many more outputs than inputs. Either way the vectors go together,
+    by vmap.
 
     >>> import minigrad as mg
     >>> mg.jacobian(lambda x: x**2)(mg.tensor([1.0, 2.0]))
     tensor([[2., 0.],
             [0., 4.]])
     """
+    known("mode", mode, ("auto", "forward", "reverse"))
 
     @functools.wraps(f)
     def with_jacobian(*args, **kwargs):
         call = Call("jacobian", f, args, argnums, kwargs)
-        rows = [jacobian_of(call, y) for y in call.outputs]
+        forward = mode == "forward" or (mode == "auto" and forward_is_cheaper(call))
+        rows = jacobian_forward(call) if forward else [jacobian_of(call, y) for y in call.outputs]
         _, rebuild = flatten(call.value)
         call.close()
         return rebuild(iter(rows))
@@ -273,18 +254,75 @@ def jacobian(f: Callable, argnums: int | tuple[int, ...] = 0) -> Callable:
     return with_jacobian
 
 
+def forward_is_cheaper(call: Call) -> bool:
+    """Whether the derivatives by all inputs cost less than those of all outputs.
+
+    Forward mode goes through a graph some three times as long, and through the rules as tensors, which a user's own
+    rule may not be written for.
+    """
+    inputs, outputs = (sum(x.size for x in xs) for xs in (call.variables, call.outputs))
+    if outputs < 2 * inputs + 100 or any(y.dtype.hasobject for y in call.outputs):
+        return False
+    return all(t._op is None or type(t._op) is ops.Op for y in call.outputs if y.requires_grad for t in below(y))
+
+
+TOGETHER = 1 << 22  # elements of the largest result that are computed at once, for some of the rows
+
+
 def jacobian_of(call: Call, y: Tensor) -> Any:
-    """The Jacobian of one output, as a nest like the arguments."""
-    seeds = np.eye(y.size, dtype=y.dtype if y.dtype != object else int).reshape(y.size, *y.shape)
+    """The Jacobian of one output, as a nest like the arguments: a row for each element of the output."""
+
+    def row(seed: Any) -> list[Tensor]:
+        return flatten(call.gradients(y, seed))[0]
+
+    rows = of_units(row, y, below(y) if y.requires_grad else [])
     with recording():
-        rows = [flatten(call.gradients(y, Tensor(seed)))[0] for seed in seeds]
         blocks = [
-            ops.reshape(ops.stack([row[i] for row in rows]), y.shape + x.shape)
-            if rows
-            else Tensor(np.zeros(y.shape + x.shape, x.dtype))
+            ops.reshape(rows[i], y.shape + x.shape) if rows else Tensor(np.zeros(y.shape + x.shape, x.dtype))
             for i, x in enumerate(call.variables)
         ]
     return call.rebuild(iter(blocks))
+
+
+def jacobian_forward(call: Call) -> list[Any]:
+    """The Jacobians of all outputs, as nests like the arguments: a column for each element of the arguments.
+
+    As in `jvp`, the pullback is linear, and its pullback takes a direction on to the outputs.
+    """
+    us = [variable(np.ones_like(y._data), "jacobian") for y in call.outputs]
+    create_graph = call.open_ended()
+    blocks: list[list[Tensor]] = [[] for _ in call.outputs]
+    with recording():
+        pulled, _ = flatten(call.gradients(*inner(call.outputs, us, "jacobian"), create_graph=True))
+        for x, back in zip(call.variables, pulled, strict=True):
+
+            def column(v: Any, back: Tensor = back) -> list[Tensor]:
+                return pull(back, v, us, create_graph)
+
+            columns = of_units(column, x, below(back) if back.requires_grad else [])
+            for i, (u, of_output) in enumerate(zip(us, blocks, strict=True)):
+                if columns:
+                    of_output.append(ops.reshape(ops.moveaxis(columns[i], 0, -1), u.shape + x.shape))
+                else:
+                    of_output.append(Tensor(np.zeros(u.shape + x.shape, u.dtype)))
+    for u in us:
+        u.requires_grad = u._op is not None
+    return [call.rebuild(iter(parts)) for parts in blocks]
+
+
+def of_units(f: Callable, y: Tensor, graph: list[Tensor]) -> list[Tensor]:
+    """f of each unit vector in the shape of y: stacks of the tensors that it returns, or nothing if y has no elements.
+
+    As many at once as the graph's largest result allows, lest they take more memory than one after the other would.
+    """
+    units = np.eye(y.size, dtype=int if y.dtype.hasobject else y.dtype).reshape(y.size, *y.shape)
+    together = TOGETHER // max([1, *[t.size for t in graph]])
+    with recording():
+        if y.size < 4 or together < 4 or y.dtype.hasobject:
+            rows = [f(Tensor(unit)) for unit in units]
+            return [ops.stack(parts) for parts in zip(*rows, strict=True)]
+        parts = [vmap(f)(Tensor(units[i : i + together])) for i in range(0, y.size, together)]
+        return parts[0] if len(parts) == 1 else [ops.concatenate(part) for part in zip(*parts, strict=True)]
 
 
 def hessian(f: Callable, argnums: int | tuple[int, ...] = 0) -> Callable:

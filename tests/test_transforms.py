@@ -182,6 +182,77 @@ def test_jacobian_of_nests():
     np.testing.assert_array_equal(jacobian["product"][0][0].data, np.diag([3.0, 4.0]))
 
 
+def spread_out(lib):
+    """Many outputs, few inputs."""
+    return lambda x: lib.sin(lib.tensor(WIDE) @ x) * x[0]
+
+
+WIDE = np.random.default_rng(1).normal(size=(150, 3))
+
+
+@pytest.mark.parametrize("mode", ["auto", "forward", "reverse"])
+@pytest.mark.parametrize("f", [vector, spread_out, lambda lib: lambda x: x.sum() * x[0], lambda lib: lambda x: x[:2] * x[2]])
+@pytest.mark.parametrize("recording", [True, False])
+def test_jacobians_in_either_mode(f, mode, recording, monkeypatch):
+    """Forward and reverse, all rows at once and in parts: the same numbers, and derivatives of them too."""
+    expected = torch.func.jacrev(f(torch))(torch.tensor(V))
+    second = torch.func.jacfwd(torch.func.jacrev(f(torch)))(torch.tensor(V))
+    for together in (1 << 22, 5 * expected.numel(), 0):
+        monkeypatch.setattr("minigrad.transforms.TOGETHER", together)
+        if recording:
+            close(mg.jacobian(f(mg), mode=mode)(V), expected)
+            close(mg.jacobian(mg.jacobian(f(mg), mode=mode), mode="forward")(V), second)
+            close(mg.jacobian(mg.jacobian(f(mg), mode="forward"), mode=mode)(V), second)
+        else:
+            with mg.no_grad():
+                close(mg.jacobian(f(mg), mode=mode)(V), expected)
+
+
+@pytest.mark.parametrize("mode", ["forward", "reverse"])
+def test_jacobians_of_nests_in_either_mode(mode):
+    f = lambda p: {"sum": p[0] * p[1], "product": (p[0].sum(), p[1][:1], mg.ones(2))}  # noqa: E731
+    p = (np.array([1.0, 2.0]), np.array([3.0, 4.0]))
+    jacobian = mg.jacobian(f, mode=mode)(p)
+    np.testing.assert_array_equal(jacobian["sum"][0].data, np.diag(p[1]))
+    np.testing.assert_array_equal(jacobian["sum"][1].data, np.diag(p[0]))
+    np.testing.assert_array_equal(jacobian["product"][0][0].data, [1, 1])
+    np.testing.assert_array_equal(jacobian["product"][0][1].data, [0, 0])
+    np.testing.assert_array_equal(jacobian["product"][1][1].data, [[1, 0]])
+    np.testing.assert_array_equal(jacobian["product"][2][0].data, np.zeros((2, 2)))
+    assert mg.jacobian(lambda x: x[:0], mode=mode)(V).shape == (0, 3)
+    assert mg.jacobian(lambda x: x * 2, mode=mode)(np.zeros((0, 2))).shape == (0, 2, 0, 2)
+
+
+def test_jacobians_in_a_graph():
+    """A leaf in the closure receives the gradient of the Jacobian, in either mode."""
+    found = []
+    for mode in ("forward", "reverse"):
+        w = mg.tensor(WIDE, requires_grad=True)
+        (mg.jacobian(lambda x: mg.sin(w @ x), mode=mode)(V) ** 2).sum().backward()  # noqa: B023
+        found.append(w.grad)
+    tw = torch.tensor(WIDE, requires_grad=True)
+    (torch.func.jacrev(lambda x: torch.sin(tw @ x))(torch.tensor(V)) ** 2).sum().backward()
+    for g in found:
+        close(g, tw.grad)
+
+
+def test_jacobians_of_symbols_and_of_a_users_op():
+    x = mg.symbols("x", (2,))
+    for mode in ("forward", "reverse"):
+        y = mg.jacobian(lambda x: mg.sin(x) * x[0], mode=mode)(x)
+        at = dict(zip(x.tolist(), (0.3, 0.7), strict=True))
+        numbers = mg.jacobian(lambda x: mg.sin(x) * x[0])(np.array([0.3, 0.7]))
+        assert [float(e.subs(at)) for row in y.tolist() for e in row] == pytest.approx(np.ravel(numbers.data).tolist())
+
+    @mg.primitive
+    def twice(x):
+        return np.concatenate([x] * 200)
+
+    twice.vjp(lambda g, y, x: mg.tensor(g.numpy().reshape(200, -1).sum(0)) if isinstance(g, Tensor)
+              else g.reshape(200, -1).sum(0))  # fmt: skip
+    np.testing.assert_array_equal(mg.jacobian(twice)(V).data, np.tile(np.eye(3), (200, 1)))  # whose rule goes one way
+
+
 def test_shapes_of_jacobians():
     assert mg.jacobian(lambda x: mg.outer(x, x))(V).shape == (3, 3, 3)
     assert mg.jacobian(lambda x: x.sum())(X).shape == (4, 3)
@@ -289,6 +360,7 @@ REFUSED = [
     ),
     (lambda: mg.grad(lambda x: x)(None), TypeError, r"not NoneType"),
     (lambda: mg.grad(lambda x: x)("a"), TypeError, r"not str 'a'"),
+    (lambda: mg.jacobian(mg.sin, mode="forwards"), ValueError, r"unknown mode 'forwards': did you mean 'forward'\?"),
     (lambda: mg.jvp(mg.sin, 1.0, 2.0), TypeError, r"jvp: primals and tangents are tuples of the same length"),
     (lambda: mg.jvp(mg.add, (1.0, 2.0), (1.0,)), TypeError, r"jvp: primals and tangents are tuples"),
     (lambda: mg.jvp(mg.sin, (V,), (np.ones(2),)), ValueError, r"needs that shape too, not \(2,\)"),

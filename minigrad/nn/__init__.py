@@ -4,6 +4,7 @@ from . import (
     activations,
     attention,
     batchnorm,
+    calls,
     containers,
     convolution,
     distances,
@@ -21,6 +22,7 @@ from . import (
 from .activations import *
 from .attention import *
 from .batchnorm import *
+from .calls import *
 from .containers import *
 from .convolution import *
 from .distances import *
@@ -37,6 +39,7 @@ __all__ = ["Module", "Parameter", "functional", "init", "utils"]
 __all__ += activations.__all__
 __all__ += attention.__all__
 __all__ += batchnorm.__all__
+__all__ += calls.__all__
 __all__ += containers.__all__
 __all__ += convolution.__all__
 __all__ += distances.__all__

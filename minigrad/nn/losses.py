@@ -131,7 +131,8 @@ def cross_entropy(
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"cross_entropy: label_smoothing={label_smoothing!r} is a share of the probability, in [0, 1]")
     wanted = target
-    target = np.asanyarray(plain(target))
+    target = plain(target)
+    target = target if hasattr(target, "dtype") else np.asarray(target)
     if target.dtype.kind in "iu":
         return _of_classes("cross_entropy", log_softmax, input, target, reduction, weight, ignore_index,
                            label_smoothing, axis)  # fmt: skip

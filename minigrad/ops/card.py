@@ -25,6 +25,7 @@ import numpy as np
 from numpy.exceptions import AxisError
 from numpy.linalg import LinAlgError
 
+from ..batching import Uneven, computed, innermost
 from ..tensor import NO_PARAMS, PLAIN, READY, RECORD, Tensor, mode, operand, tick
 
 CARDS: dict[str, Op] = {}  # every op by its name
@@ -67,7 +68,9 @@ class Op:
         try:
             y = self.forward(*arrays, **params) if params else self.forward(*arrays)
         except Exception as error:
-            raise explained(self, inputs, params, error) from None
+            if innermost((arrays, params)) is None:
+                raise explained(self, inputs, params, error) from None
+            y = self.by_sample(arrays, inputs, params, error)
         now = mode.now
         if now is PLAIN:
             return y
@@ -96,6 +99,14 @@ class Op:
                 s = "s" if self.arity > 1 else ""
                 raise TypeError(f"{self.name} takes {self.arity} input{s}, and {len(inputs)} were given")
         return inputs, {**self.defaults, **params}
+
+    def by_sample(self, arrays: list[Any], inputs: tuple, params: dict[str, Any], first: Exception) -> Any:
+        """The values inside `mg.vmap` where the forward function does not take batched arrays."""
+        try:
+            return computed(self.forward, arrays, params)
+        except Exception as error:
+            uneven = isinstance(first, Uneven) and isinstance(error, Uneven)
+            raise explained(self, inputs, params, first if uneven else error) from None
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
@@ -222,4 +233,5 @@ def reads_symbols(card: Op, forward: Callable) -> Callable:
                 return x.read_card(card, inputs, params)
         return forward(*inputs, **params)
 
+    read.__name__ = card.name
     return read

@@ -18,6 +18,7 @@ import numpy as np
 import sympy
 from sympy.logic.boolalg import Boolean
 
+from ..batching import BatchedArray
 from ..ops.card import Op
 from ..ops.numpy import is_scipys
 from ..tensor import PLAIN, Tensor, mode
@@ -77,7 +78,7 @@ class SymbolicArray(np.ndarray):
     """An array of SymPy expressions."""
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, out: Any = None, **params: Any) -> Any:
-        if any(isinstance(x, Tensor) for x in inputs):
+        if any(isinstance(x, Tensor | BatchedArray) for x in inputs):
             return NotImplemented  # and NumPy asks the tensor, which records what is done
         if any(isinstance(x, Picked) for x in inputs):
             return NotImplemented
@@ -102,7 +103,7 @@ class SymbolicArray(np.ndarray):
         raise NoReading(f"{called} has no reading on symbols" + "".join(f", with {k}=" for k in params))
 
     def __array_function__(self, function: Callable, types: Any, args: Any, params: Any) -> Any:
-        if Tensor in types:
+        if Tensor in types or BatchedArray in types:
             return NotImplemented
         if function in FUNCTIONS:
             return FUNCTIONS[function](*args, **params)
