@@ -67,14 +67,15 @@ def test_the_third_derivative_of_cumprod_is_exact_where_elements_are_zero():
 
 
 @pytest.mark.parametrize("name", ["cummax", "cummin"])
-@pytest.mark.parametrize("x", [[1.0, 1.0, 0.0, 1.0], [1.0, nan, 2.0, nan, 0.0], [nan], [inf, inf], [-inf, -inf, 0.0]], ids=str)
+@pytest.mark.parametrize("x", [[1.0, 1.0, 0.0, 1.0], [1.0, nan, 2.0, nan, 0.0], [nan], [inf, inf], [-inf, -inf, 0.0]])
 def test_the_latest_of_equal_extrema_gets_the_gradient(name, x):
     agree(getattr(mg, name), lambda x: getattr(torch, name)(x, 0).values, [np.array(x)], np.random.default_rng(0))
 
 
-@pytest.mark.parametrize(
-    "x", [[1000.0, 1001.0, -1000.0], [-inf, -inf, 0.0, -inf, 1.0], [-inf, -inf], [-1e4, 1e4, -1e4], [-745.0, -746.0, 745.0]], ids=str
-)
+ENDS = [[1000.0, 1001.0, -1000.0], [-inf, -inf, 0.0, -inf, 1.0], [-inf, -inf], [-1e4, 1e4, -1e4], [-745.0, -746.0, 745]]
+
+
+@pytest.mark.parametrize("x", ENDS, ids=str)
 def test_logcumsumexp_at_the_ends(x):
     t, g = leaf(x), np.arange(1.0, len(x) + 1)
     y = mg.logcumsumexp(t)
@@ -146,7 +147,8 @@ def test_cumulative(name, data, shape, initial, rng):
 
     def theirs(x):
         y = scan(x.reshape(1) if x.ndim == 0 else x, axis or 0)
-        start = y.new_full([1 if i == (axis or 0) % y.ndim else n for i, n in enumerate(y.shape)], scan is torch.cumprod)
+        one = [1 if i == (axis or 0) % y.ndim else n for i, n in enumerate(y.shape)]
+        start = y.new_full(one, scan is torch.cumprod)
         return torch.cat([start, y], axis or 0) if initial else y
 
     x = rng.uniform(0.5, 2, shape)

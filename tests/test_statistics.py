@@ -99,7 +99,8 @@ def test_where_all_are_nan_or_none(name):
     np.testing.assert_array_equal(found.data[np.isnan(x.data)], 0)
     assert np.isfinite(found.data).all()
     if name not in ("nanmax", "nanmin"):
-        np.testing.assert_array_equal(quiet(ours, np.ones((2, 0)), **params).data, quiet(getattr(np, name), np.ones((2, 0)), **params))
+        empty = np.ones((2, 0))
+        np.testing.assert_array_equal(ours(empty, **params).data, quiet(getattr(np, name), empty, **params))
     whole = ours(np.array([[1, 2], [4, 7]]), **params)  # integers have no nan
     np.testing.assert_array_equal(whole.data, getattr(np, name)(np.array([[1, 2], [4, 7]]), **params))
     assert ours(np.float32([1, nan])).dtype == np.float32
@@ -322,12 +323,11 @@ def test_the_gradient_of_every_method(method, name, n, q, rng):
     if name == "nanquantile":
         x = np.insert(x, 1, nan)
     numpys = getattr(np, name)
-    assume(method in TORCHS_METHODS[1:] or np.diff([numpys(x, p, method=method) for p in (q, q)])[0] == 0)
     y, found = mg.value_and_grad(lambda x: getattr(mg, name)(x, q, method=method))(x)
     close(y, numpys(x, q, method=method), "value", 1e-13)
     h = 2.0**-6
-    slopes = [(numpys(x + h * e, q, method=method) - numpys(x - h * e, q, method=method)) / (2 * h) for e in np.eye(len(x))]
-    close(found, slopes, "gradient", 1e-10, 1e-12)
+    rises = [numpys(x + h * e, q, method=method) - numpys(x - h * e, q, method=method) for e in np.eye(len(x))]
+    close(found, np.divide(rises, 2 * h), "gradient", 1e-10, 1e-12)
 
 
 def test_the_halves_of_a_median():
@@ -338,8 +338,8 @@ def test_the_halves_of_a_median():
 
 def test_nan_is_what_a_median_is_where_there_is_one():
     x = leaf([[1.0, nan, 2.0], [1.0, 3.0, 2.0]])
-    for f in (lambda x: mg.median(x, axis=1), lambda x: mg.quantile(x, 0.3, axis=1), lambda x: mg.quantile(x, [0, 1], 1)):
-        y = f(x)
+    for f in (mg.median, lambda x, axis: mg.quantile(x, 0.3, axis), lambda x, axis: mg.quantile(x, [0, 1], axis)):
+        y = f(x, axis=1)
         np.testing.assert_array_equal(np.isnan(y.data), np.broadcast_to([True, False], y.shape))
         (found,) = gradients(y, np.ones(y.shape), [x])
         assert np.isfinite(found.data).all()
@@ -349,7 +349,7 @@ def test_nan_is_what_a_median_is_where_there_is_one():
 def test_infinite_neighbours():
     """What has no share has no say."""
     x = np.array([-np.inf, 1.0, 2.0, np.inf])
-    np.testing.assert_array_equal(mg.quantile(x, [1 / 3, 0.5, 2 / 3]).data, [1.0, 1.5, 2.0])
+    np.testing.assert_array_equal(mg.quantile(x, [0, 1 / 3, 0.5, 2 / 3, 1]).data, [-np.inf, 1.0, 1.5, 2.0, np.inf])
     y, found = mg.value_and_grad(lambda x: mg.quantile(x, 0.5))(np.array([1.0, 2.0, np.inf]))
     assert y.item() == 2.0
     np.testing.assert_array_equal(found.data, [0.0, 1.0, 0.0])
@@ -408,13 +408,13 @@ REFUSED = [
     (lambda: mg.quantile(matrix, 2.0), ValueError, r"Quantiles must be in the range \[0, 1\]"),
     (lambda: mg.quantile(matrix, 0.5, method="guess"), ValueError, r"'guess' is not a valid method"),
     (lambda: mg.quantile(matrix, mg.tensor(0.5, requires_grad=True)), TypeError, r"quantile: no gradient flows to q"),
-    (lambda: np.quantile(matrix, 0.5, weights=matrix), TypeError, r"quantile\(\) got an unexpected keyword .*'weights'"),
+    (lambda: np.quantile(matrix, 0.5, weights=matrix), TypeError, r"quantile\(\) got an unexpected .*'weights'"),
     (lambda: mg.nanmean(matrix, 5), ValueError, r"axis 5 is out of bounds"),
     (lambda: np.nansum(matrix, dtype=int), TypeError, r"nansum\(\) got an unexpected keyword argument 'dtype'"),
     (lambda: np.nanmax(matrix, initial=0), TypeError, r"nanmax\(.*unexpected keyword argument 'initial'"),
     (lambda: mg.ptp(matrix, 5), ValueError, r"axis 5 is out of bounds"),
     (lambda: mg.average(matrix, weights=[1.0, 2.0]), TypeError, r"average: weights \(2,\) for an array \(2, 3\)"),
-    (lambda: mg.average(matrix, 1, [1.0, 2.0]), ValueError, r"weights \(2,\) fit neither the array \(2, 3\) nor .*\(3,\)"),
+    (lambda: mg.average(matrix, 1, [1.0, 2.0]), ValueError, r"weights \(2,\) fit neither .*\(2, 3\) nor .*\(3,\)"),
     (lambda: mg.average(matrix, 0, [1.0, -1.0]), ZeroDivisionError, r"average: the weights add up to 0"),
 ]
 

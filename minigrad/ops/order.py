@@ -164,7 +164,7 @@ def _quantile(name: str, a: Any, q: Any, axis: Any, method: str, keepdims: bool,
         return Tensor(np.full(shape, np.nan, x.dtype if x.dtype.kind == "f" else float))
     lower, upper, share, none = _neighbours(rows._data, q.ravel(), method, name.startswith("nan"))
     below, above = take_along_axis(rows, lower, -1), take_along_axis(rows, upper, -1)
-    y = where(share == 0, below, (1 - share) * below + share * above)
+    y = (1 - share) * below + share * where(share == 0, 0, above)  # an infinite one without a share has no say
     if none is not None:
         y = where(none[..., None], np.nan, y)
     return reshape(moveaxis(y, -1, 0), shape)

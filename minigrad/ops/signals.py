@@ -114,7 +114,7 @@ def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> Te
     if edge_order not in (1, 2):
         raise ValueError(f"gradient: edge_order={edge_order!r} is neither 1 nor 2")
     if len(varargs) not in (0, 1, len(axes)) or (len(varargs) == 1 < len(axes) and np.ndim(varargs[0])):
-        raise TypeError(f"gradient: {len(varargs)} distances for {len(axes)} axes; give none, a number, or one for each")
+        raise TypeError(f"gradient: {len(varargs)} distances for {len(axes)} axes; give none, one, or one for each")
     distances = varargs if len(varargs) == len(axes) else [varargs[0] if varargs else 1.0] * len(axes)
     slopes = tuple(_slope(f, d, i, edge_order) for d, i in zip(distances, axes, strict=True))
     return slopes[0] if len(slopes) == 1 else slopes
