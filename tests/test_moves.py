@@ -449,7 +449,6 @@ def test_sliding_windows(data, shape, rng, layout):
     for i in over:
         window.append(data.draw(st.integers(0, left[i])))
         left[i] -= window[-1] - 1
-    assume(0 not in window)  # NumPy takes them, and reads beyond the array
     numpy = np.lib.stride_tricks.sliding_window_view
     assert_moves(
         lambda x: mg.sliding_window_view(x, tuple(window), axes),
