@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from math import factorial
 
 import numpy as np
@@ -177,6 +178,53 @@ def _gru(gx, start, w, b):
     for x in gx:
         states.append(torch.gru_cell(x, states[-1], torch.eye(len(w), dtype=w.dtype), w, torch.zeros_like(b), b))
     return torch.stack(states)
+def _convolution(x, w, *b, stride, padding, dilation, groups, size):
+    """torch's convolution of x padded or cropped to what `size` outputs need."""
+    each = zip(x.shape[2:], w.shape[2:], stride, padding, dilation, size, strict=True)
+    widths = [(p, (m - 1) * s + (k - 1) * d + 1 - p - n) for n, k, s, p, d, m in each]
+    x = F.pad(x, [v for pair in reversed(widths) for v in pair])
+    return (F.conv1d, F.conv2d)[len(size) - 1](x, w, *b, stride=stride, dilation=dilation, groups=groups)
+
+
+def _convolution_by_input(g, w, *, stride, padding, dilation, groups, size):
+    """torch's transposed convolution, cropped."""
+    transposed = (F.conv_transpose1d, F.conv_transpose2d)[len(size) - 1]
+    x = transposed(g, w, stride=stride, dilation=dilation, groups=groups)
+    widths = [(-p, m - n + p) for n, p, m in zip(x.shape[2:], padding, size, strict=True)]
+    return F.pad(x, [v for pair in reversed(widths) for v in pair])
+
+
+def _convolution_by_weight(x, g, *, size, groups, **params):
+    w = torch.zeros((g.shape[1], x.shape[1] // groups, *size), dtype=x.dtype, requires_grad=True)
+    y = _convolution(x, w, size=g.shape[2:], groups=groups, **params)
+    return torch.autograd.grad(y, w, g, create_graph=True)[0]
+
+
+def _over_windows(function, windows, *xs):
+    """function of the elements of each window, which lie along the last axis."""
+    keys = [tuple(slice(r.start, r.stop, r.step) for r in window) for window in itertools.product(*windows)]
+    parts = [function(*[x[(..., *key)].flatten(2) for x in xs]) for key in keys]
+    return torch.stack(parts, -1).reshape(*xs[0].shape[:2], *map(len, windows))
+
+
+def _window_pick(values, x, windows):
+    picked = _over_windows(lambda v, e: v.gather(-1, e.argmax(-1, keepdim=True))[..., 0], windows, values, x)
+    return picked + 0 * x.sum()  # its gradient is 0, and not missing
+
+
+def _window_put(g, x, windows):
+    values = torch.zeros_like(x, requires_grad=True)
+    return torch.autograd.grad(_window_pick(values, x, windows), values, g, create_graph=True)[0] + 0 * x
+
+
+def _window_mean(x, windows, divisors, size):
+    counts = torch.tensor([np.prod(d) for d in itertools.product(*divisors)]).reshape([len(d) for d in divisors])
+    return _over_windows(lambda e: e.sum(-1), windows, x) / counts
+
+
+def _window_spread(g, windows, divisors, size):
+    x = torch.zeros((*g.shape[:2], *size), dtype=g.dtype, requires_grad=True)
+    return torch.autograd.grad(_window_mean(x, windows, divisors, size), x, g, create_graph=True)[0]
 
 
 # torch's counterpart of an op that has a card, taking our parameters, where torch has it under another name or with
@@ -215,6 +263,9 @@ OTHERWISE = {
     "cumprod": _scan("cumprod"),
     "cumsum": _scan("cumsum"),
     "eigh": _eigh,
+    "convolution": _convolution,
+    "convolution_by_input": _convolution_by_input,
+    "convolution_by_weight": _convolution_by_weight,
     "einsum": lambda *xs, subscripts: torch.einsum(subscripts, *xs),
     "erfcinv": lambda x: torch.erfinv(1 - x),
     "expand_dims": lambda x, axis=0: x.unsqueeze(axis),
@@ -273,6 +324,12 @@ OTHERWISE = {
     "transpose": lambda x, axes=None: x.permute(axes or tuple(range(x.ndim))[::-1]),
     "vdot": lambda a, b: (a * b).sum(),
     "windows": lambda x, window=1, axis=0: x.unfold(axis, window, 1),
+    "where_positive": lambda a, x: torch.where(x > 0, a, 0.0) + 0 * x,
+    "window_max": lambda x, windows: _over_windows(lambda e: e.amax(-1), windows, x),
+    "window_mean": _window_mean,
+    "window_pick": _window_pick,
+    "window_put": _window_put,
+    "window_spread": _window_spread,
 }
 
 

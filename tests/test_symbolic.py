@@ -317,6 +317,38 @@ FORMULAS = {
     "expm": (mg.linalg.expm, [(2, 2)], exponential, (1, 3), False),
     "over_gaps": (over_gaps, [(2,), (2,)], lambda k, gap: k / gap),
     "gelu": (mg.gelu, [()], lambda x: x.item() * (1 + sympy.erf(x.item() / sympy.sqrt(2))) / 2),
+    "convolution": (
+        lambda x, w, b: mg.conv1d(x, w, b, padding=1), [(1, 1, 2), (1, 1, 2), (1,)],
+        lambda x, w, b: [[[x[0, 0, 0] * w[0, 0, 1] + b[0], x[0, 0, 0] * w[0, 0, 0] + x[0, 0, 1] * w[0, 0, 1] + b[0],
+                           x[0, 0, 1] * w[0, 0, 0] + b[0]]]],
+    ),
+    "convolution_by_input": (
+        mg.conv_transpose1d, [(1, 1, 2), (1, 1, 2)],
+        lambda x, w: [[[x[0, 0, 0] * w[0, 0, 0], x[0, 0, 0] * w[0, 0, 1] + x[0, 0, 1] * w[0, 0, 0],
+                        x[0, 0, 1] * w[0, 0, 1]]]],
+    ),
+    "convolution_by_weight": (
+        lambda x, g: CARDS["convolution_by_weight"](x, g, stride=(1,), padding=(0,), dilation=(1,), size=(2,)),
+        [(2, 1, 2), (2, 1, 1)],
+        lambda x, g: [[[sum(x[n, 0, k] * g[n, 0, 0] for n in range(2)) for k in range(2)]]],
+    ),
+    "window_max": (lambda x: mg.max_pool1d(x, 2), [(1, 1, 4)],
+                   lambda x: [[[sympy.Max(x[0, 0, 0], x[0, 0, 1]), sympy.Max(x[0, 0, 2], x[0, 0, 3])]]]),
+    "window_pick": (
+        lambda v, x: CARDS["window_pick"](v, x, windows=((range(2),),)), [(1, 1, 2), (1, 1, 2)],
+        lambda v, x: [[[sympy.Piecewise((v[0, 0, 0], x[0, 0, 0] >= x[0, 0, 1]), (v[0, 0, 1], True))]]],
+    ),
+    "window_put": (
+        lambda g, x: CARDS["window_put"](g, x, windows=((range(2),),)), [(1, 1, 1), (1, 1, 2)],
+        lambda g, x: [[[sympy.Piecewise((g[0, 0, 0], x[0, 0, 0] >= x[0, 0, 1]), (0, True)),
+                        sympy.Piecewise((0, x[0, 0, 0] >= x[0, 0, 1]), (g[0, 0, 0], True))]]],
+    ),
+    "window_mean": (lambda x: mg.avg_pool1d(x, 2, 1), [(1, 1, 3)],
+                    lambda x: [[[(x[0, 0, i] + x[0, 0, i + 1]) / 2 for i in range(2)]]]),
+    "window_spread": (
+        lambda g: CARDS["window_spread"](g, windows=((range(2), range(1, 3)),), divisors=((2, 2),), size=(3,)),
+        [(1, 1, 2)], lambda g: [[[g[0, 0, 0] / 2, (g[0, 0, 0] + g[0, 0, 1]) / 2, g[0, 0, 1] / 2]]],
+    ),
     # losses
     "mse_loss": (nf.mse_loss, [(2,), (2,)], lambda x, t: ((x[0] - t[0]) ** 2 + (x[1] - t[1]) ** 2) / 2),
     "cross_entropy": (lambda x: nf.cross_entropy(x, [1, 0]), [(2, 2)],

@@ -23,7 +23,7 @@ def fitted(layer: Module, x: Any, n: int, channels: int | None = None) -> Any:
     shape = np.shape(x)
     if len(shape) not in (n + 1, n + 2):
         axes = ("channels, length", "channels, height, width")[n - 1]
-        raise InputError(layer, f"input {shape} has {counted(len(shape), 'axis')}, expected is (batch, {axes}) or ({axes})")
+        raise InputError(layer, f"input {shape} has {len(shape)} axes, expected is (batch, {axes}) or ({axes})")
     if channels is not None and shape[-n - 1] != channels:
         found = f"{counted(shape[-n - 1], 'channel')} in axis {len(shape) - n - 1}"
         raise InputError(layer, f"input {shape} has {found}, this layer expects {channels}")
@@ -59,9 +59,9 @@ class _Conv(Module):
         self.bias = init.uniform_(new_parameter(out_channels), -bound, bound) if bias else None
 
     def extra_repr(self) -> str:
-        names = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "output_padding", "dilation", "groups")
+        names = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "output_padding", "dilation")
         given = ", ".join(f"{name}={getattr(self, name)!r}" for name in names if hasattr(self, name))
-        return f"{given}, bias={self.bias is not None}"
+        return f"{given}, groups={self.groups}, bias={self.bias is not None}"
 
 
 class Conv1d(_Conv):
@@ -92,7 +92,8 @@ class Conv1d(_Conv):
 
     def forward(self, x: Any) -> Tensor:
         fitted(self, x, self.axes, self.in_channels)
-        padding, convolve = self.padding, ops.conv1d if self.axes == 1 else ops.conv2d
+        padding: Any = self.padding
+        convolve = ops.conv1d if self.axes == 1 else ops.conv2d
         if self.padding_mode != "zeros":
             x, padding = self._padded(x), 0
         try:
@@ -102,7 +103,7 @@ class Conv1d(_Conv):
 
     def _padded(self, x: Any) -> Tensor:
         """The input with more of itself around it."""
-        widths = self.padding if self.padding != "valid" else (0,) * self.axes
+        widths: Any = self.padding if self.padding != "valid" else (0,) * self.axes
         if widths == "same":
             totals = [(k - 1) * d for k, d in zip(self.kernel_size, self.dilation, strict=True)]
             pairs = [(total // 2, total - total // 2) for total in totals]
@@ -118,9 +119,9 @@ class Conv2d(Conv1d):
     """Cross-correlate images (batch, in_channels, height, width), or one without batch, with learnt kernels.
 
     `kernel_size`, `stride`, `padding` and `dilation` are integers for both axes or pairs; `padding` may be "same" or
-    "valid", `padding_mode` "zeros", "reflect", "replicate" or "circular". `weight` is (out_channels, in_channels / groups,
-    kh, kw), `bias` (out_channels,) or None; both are drawn from U(-r, r), r = 1 / sqrt(fan in), as PyTorch draws them.
-    What is computed is said at `functional.conv2d`. Raises ValueError for other shapes.
+    "valid", `padding_mode` "zeros", "reflect", "replicate" or "circular". `weight` is (out_channels,
+    in_channels / groups, kh, kw), `bias` (out_channels,) or None; both are drawn from U(-r, r), r = 1 / sqrt(fan in),
+    as PyTorch draws them. What is computed is said at `functional.conv2d`. Raises ValueError for other shapes.
 
     >>> mg.nn.Conv2d(1, 6, 5)(np.zeros((2, 1, 28, 28))).shape
     (2, 6, 24, 24)

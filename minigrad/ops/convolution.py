@@ -232,7 +232,7 @@ def products_of_shifted_rows(
         now += m1 - m0
 
 
-# ---- where everything lies -----------------------------------------------------------------------------------------
+# ---- where everything lies ------------------------------------------------------------------------------------------
 
 
 class Rows(NamedTuple):
@@ -318,7 +318,7 @@ def in_two(stride, padding, dilation, size):
     return (1, *stride), (0, *padding), (1, *dilation), (1, *size)
 
 
-# ---- the same in NumPy's words: for symbols, and for dtypes that have no loops ----------------------------------------
+# ---- the same in NumPy's words: for symbols, and for dtypes that have no loops --------------------------------------
 
 
 def places(lengths, kernel, stride, padding, dilation, size):
@@ -336,7 +336,8 @@ def windows(x, groups, kernel, **where):
     """What each output sees of x: axes image, group, channel, output, element of the kernel."""
     n, channels, *lengths = x.shape
     x = x.reshape(n, groups, channels // groups, math.prod(lengths))
-    return np.concatenate([x, np.zeros_like(x[..., :1], shape=(*x.shape[:3], 1))], -1)[..., places(lengths, kernel, **where)]
+    padded = np.concatenate([x, np.zeros_like(x, shape=(*x.shape[:3], 1))], -1)
+    return padded[..., places(lengths, kernel, **where)]
 
 
 def grouped(w, groups):
@@ -354,7 +355,8 @@ def read_by_input(g, w, *, groups, size, **where):
     gs = g.reshape(len(g), groups, len(w) // groups, math.prod(g.shape[2:]))
     parts = np.einsum("ngop,gock->ngcpk", gs, grouped(w, groups))
     x = np.zeros_like(parts, shape=(*parts.shape[:3], math.prod(size) + 1))
-    np.add.at(x, (..., places(size, w.shape[2:], size=g.shape[2:], **where)), parts)
+    key: Any = (..., places(size, w.shape[2:], size=g.shape[2:], **where))
+    np.add.at(x, key, parts)
     return x[..., :-1].reshape(len(g), w.shape[1] * groups, *size)
 
 
@@ -365,7 +367,7 @@ def read_by_weight(x, g, *, groups, size, **where):
 
 
 # ---- the cards ------------------------------------------------------------------------------------------------------
-# In all three, x is (image, channel, ...), w is (output, channel of the group, ...) and the output (image, output, ...).
+# In all three, x is (image, channel, ...), w (output, channel of the group, ...) and the output (image, output, ...).
 # `padding` says how many zeros come before x, `size` the spatial lengths of the result, from which the rest follows.
 
 WHERE = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1}
@@ -453,7 +455,7 @@ def convolution_by_weight(x, g, stride=(), padding=(), dilation=(), groups=1, si
     return total.reshape(g.shape[1], channels, *size)
 
 
-# ---- PyTorch's functions ----------------------------------------------------------------------------------------------
+# ---- PyTorch's functions --------------------------------------------------------------------------------------------
 
 
 def per_axis(what: str, value: Any, n: int, least: int) -> tuple[int, ...]:
@@ -586,7 +588,9 @@ def conv_transpose1d(input: Any, weight: Any, bias: Any = None, stride: Any = 1,
     >>> mg.conv_transpose1d([[[1.0, 2.0]]], [[[1.0, 10.0]]], stride=2)
     tensor([[[ 1., 10.,  2., 20.]]])
     """
-    return _conv_transpose("conv_transpose1d", 1, input, weight, bias, stride, padding, output_padding, groups, dilation)
+    return _conv_transpose(
+        "conv_transpose1d", 1, input, weight, bias, stride, padding, output_padding, groups, dilation
+    )  # fmt: skip
 
 
 @composite(cases=[([(1, 1, 2, 2), (1, 2, 2, 2), (2,)], {"stride": 2, "padding": 1}),
@@ -596,10 +600,13 @@ def conv_transpose2d(input: Any, weight: Any, bias: Any = None, stride: Any = 1,
     """The gradient of `conv2d` by its input, as a layer: images become larger (Zeiler et al. 2010).
 
     input is (batch, channels, height, width), or without batch; weight (channels, out / groups, kh, kw), bias (out,).
-    The output's lengths are (n - 1) s - 2 p + d (k - 1) + output_padding + 1. Raises ValueError where shapes do not fit.
+    The output's lengths are (n - 1) s - 2 p + d (k - 1) + output_padding + 1. Raises ValueError where shapes do not
+    fit.
 
     >>> import minigrad as mg
     >>> mg.conv_transpose2d(mg.ones((1, 1, 1, 2)), mg.ones((1, 1, 1, 2)))
     tensor([[[[1., 2., 1.]]]])
     """
-    return _conv_transpose("conv_transpose2d", 2, input, weight, bias, stride, padding, output_padding, groups, dilation)
+    return _conv_transpose(
+        "conv_transpose2d", 2, input, weight, bias, stride, padding, output_padding, groups, dilation
+    )  # fmt: skip

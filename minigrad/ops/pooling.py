@@ -27,7 +27,7 @@ __all__ = [
 
 GRAIN = 1 << 15  # elements: fewer than these are not worth a second thread
 
-# ---- native loops: over matrices, images and channels joined ---------------------------------------------------------
+# ---- native loops: over matrices, images and channels joined --------------------------------------------------------
 
 
 def largest(x, n, a, a1, da, b0, b1, db):
@@ -167,7 +167,7 @@ def run(loops, large, *arguments):
         loops.over(len(arguments[0]), GRAIN * len(arguments[0]) // large.size + 1, *arguments)
 
 
-# ---- the same in NumPy's words: for symbols, and for dtypes that have no loops ----------------------------------------
+# ---- the same in NumPy's words: for symbols, and for dtypes that have no loops --------------------------------------
 
 
 def read_windows(x, windows):
@@ -226,13 +226,14 @@ def read_spread(g, windows, divisors, size):
     y = np.zeros_like(g, shape=(*g.shape[:2], math.prod(size)))
     g = g.reshape(*g.shape[:2], math.prod(g.shape[2:]))
     counts = map(math.prod, itertools.product(*divisors))
-    for p, ((at, _), count) in enumerate(zip(read_windows(y.reshape(*g.shape[:2], *size), windows), counts, strict=True)):
+    found = read_windows(y.reshape(*g.shape[:2], *size), windows)
+    for p, ((at, _), count) in enumerate(zip(found, counts, strict=True)):
         for i in at.tolist():
             y[..., i] = y[..., i] + g[..., p] / count
     return y.reshape(*g.shape[:2], *size)
 
 
-# ---- the cards: x is (image, channel, ...), `windows` has a tuple of ranges for each spatial axis ----------------------
+# ---- the cards: x is (image, channel, ...), `windows` has a tuple of ranges for each spatial axis -------------------
 
 PAIRS = {"windows": ((range(2), range(2, 4)),)}
 OVERLAPPING = {"windows": ((range(2), range(1, 2)), (range(0, 3, 2),))}
@@ -305,7 +306,7 @@ def window_spread(g, windows=(), divisors=(), size=()):
     return y
 
 
-# ---- PyTorch's functions ------------------------------------------------------------------------------------------------
+# ---- PyTorch's functions --------------------------------------------------------------------------------------------
 
 
 def _pool(name, n, input, card, windows, *arguments):
@@ -362,7 +363,7 @@ def _mean_windows(name, n, shape, kernel_size, stride, padding, ceil_mode, count
 
 @functools.lru_cache(1024)
 def _adaptive_windows(name, n, shape, output_size):
-    """Windows of nearly equal length that together cover the image: from i m / n, rounded down, to (i + 1) m / n, up."""
+    """Windows of nearly equal length that cover the image: from i m / k, rounded down, to (i + 1) m / k, rounded up."""
     sizes = output_size if isinstance(output_size, tuple) else (output_size,) * n
     if len(sizes) == n:
         sizes = tuple(m if k is None else k for m, k in zip(shape[-n:], sizes, strict=True))

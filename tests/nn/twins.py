@@ -311,4 +311,54 @@ TWINS |= {
         {"reduction": reductions, "swap": st.booleans(), "margin": st.sampled_from([0.5, 1.0])})),
 }  # fmt: skip
 
+# ---- convolution and pooling ---------------------------------------------------------------------------------------
+
+
+def convolutions(draw, n, transposed=False):
+    """A strategy for convolutions with n spatial axes, also of an input without batch."""
+    groups = draw(st.integers(1, 2))
+    channels, outputs = (groups * draw(st.integers(1, 2)) for _ in range(2))
+    kernel, stride, dilation = (tuple(draw(st.integers(1, 3)) for _ in range(n)) for _ in range(3))
+    mode = "zeros" if transposed else draw(st.sampled_from(["zeros", "reflect", "replicate", "circular"]))
+    padding = tuple(draw(st.integers(0, 2)) for _ in range(n))
+    if transposed:
+        most = [max(s, d) - 1 for s, d in zip(stride, dilation, strict=True)]
+        more = {"output_padding": tuple(draw(st.integers(0, m)) for m in most)}
+        lengths = [1 + 2 * p for p in padding]
+    else:
+        more = {"padding_mode": mode}
+        lengths = [max(3, (k - 1) * d + 1) + draw(st.integers(0, 2)) for k, d in zip(kernel, dilation, strict=True)]
+        if set(stride) == {1}:
+            padding = draw(st.sampled_from([padding, "same", "valid"]))
+            lengths = [4 + m for m in lengths]  # "same" may ask for more than PyTorch's reflection has
+    batch = draw(st.sampled_from([(), (1,), (3,)]))
+    return Call(channels, outputs, kernel, stride=stride, padding=padding, dilation=dilation, groups=groups,
+                bias=draw(st.booleans()), inputs=[(*batch, channels, *lengths)], **more)  # fmt: skip
+
+
+def pools(draw, n, **options):
+    kernel = tuple(draw(st.integers(1, 3)) for _ in range(n))
+    padding = tuple(draw(st.integers(0, k // 2)) for k in kernel)
+    lengths = [5 + draw(st.integers(0, 3)) for _ in range(n)]
+    stride = draw(st.none() | st.tuples(*[st.integers(1, 3)] * n))
+    more = {name: draw(values) for name, values in {"ceil_mode": st.booleans(), **options}.items()}
+    batch = draw(st.sampled_from([(), (1,), (3,)]))
+    return Call(kernel, stride, padding, inputs=[(*batch, 2, *lengths)], **more)
+
+
+def adaptive_pools(n):
+    sizes = st.integers(1, 4) if n == 1 else st.integers(1, 4) | st.tuples(st.integers(1, 7), st.none())
+    return st.builds(lambda size, batch: Call(size, inputs=[(*batch, 2, *(5, 7)[:n])]), sizes,
+                     st.sampled_from([(), (3,)]))  # fmt: skip
+
+
+TWINS |= {
+    "Conv1d": convolutions(1), "Conv2d": convolutions(2), "ConvTranspose1d": convolutions(1, transposed=True),
+    "ConvTranspose2d": convolutions(2, transposed=True), "MaxPool1d": pools(1, dilation=st.integers(1, 2)),
+    "MaxPool2d": pools(2, dilation=st.integers(1, 2)), "AvgPool1d": pools(1, count_include_pad=st.booleans()),
+    "AvgPool2d": pools(2, count_include_pad=st.booleans(), divisor_override=st.sampled_from([None, 3])),
+    "AdaptiveAvgPool1d": adaptive_pools(1), "AdaptiveAvgPool2d": adaptive_pools(2),
+    "AdaptiveMaxPool1d": adaptive_pools(1), "AdaptiveMaxPool2d": adaptive_pools(2),
+}  # fmt: skip
+
 LAYERS = sorted(name for name in nn.__all__ if isinstance(getattr(nn, name), type) and name not in ALONE)
