@@ -1,5 +1,7 @@
 """The losses of mg.nn.functional: values and gradients against torch.nn.functional, reductions, refused shapes."""
 
+import sys
+
 import numpy as np
 import pytest
 from catalogue import F, agree, gradients, leaf, rngs, torch
@@ -197,3 +199,92 @@ REFUSED = [
 def test_refused(call, sentence):
     with pytest.raises(ValueError, match=sentence):
         call()
+
+
+# ---- the rest of torch.nn's losses: values and gradients are compared in nn/test_twins.py ---------------------------
+
+MORE = [
+    (lambda: nf.nll_loss(np.zeros((2, 3)), [0.0, 1.0]), r"nll_loss: targets are .* integers, and these are float64"),
+    (lambda: nf.nll_loss(np.zeros((2, 3)), [0, 3]), r"nll_loss: classes are 0 to 2, and the targets run from 0 to 3"),
+    (lambda: nf.cross_entropy(np.zeros((2, 3, 4)), np.zeros((2, 3), int), axis=1),
+     r"scores of shape \(2, 3, 4\) need class indices of shape \(2, 4\), and these have shape \(2, 3\)"),
+    (lambda: nf.cross_entropy(scores, [0, -100, 5, 1]), r"classes are 0 to 2, and the targets run from 0 to 5"),
+    (lambda: nf.cross_entropy(scores, [-100] * 4), r"cross_entropy: no target counts .* so there is no mean"),
+    (lambda: nf.cross_entropy(scores, [0, 1, 2, 0], weight=[1.0, 2.0]),
+     r"the weight has shape \(2,\), and 3 classes need \(3,\)"),
+    (lambda: nf.cross_entropy(scores, [0, 1, 2, 0], label_smoothing=1.5), r"label_smoothing=1.5 is a share"),
+    (lambda: nf.cross_entropy(scores, np.full((4, 3), 1 / 3), ignore_index=1), r"ignore_index=1 goes with indices"),
+    (lambda: nf.binary_cross_entropy([1.5], [1.0]),
+     r"binary_cross_entropy: the input runs from 1.5 to 1.5, .*: scores are for binary_cross_entropy_with_logits"),
+    (lambda: nf.binary_cross_entropy([0.5], [-1.0]), r"the target runs from -1 to -1, and probabilities are in \[0, 1"),
+    (lambda: nf.binary_cross_entropy_with_logits([0.5, 1.0], [-1.0, 1.0]), r"the target runs from -1 to 1"),
+    (lambda: nf.binary_cross_entropy_with_logits(scores, np.ones((4, 3)), weight=np.ones((2, 4, 3))),
+     r"a weight of shape \(2, 4, 3\) does not broadcast to \(4, 3\)"),
+    (lambda: nf.kl_div(np.zeros(2), [-0.5, 0.5]), r"kl_div: probabilities are not negative: .* \(log_target=True\)"),
+    (lambda: nf.kl_div(np.zeros(2), np.zeros(2), reduction="batch"), r"unknown reduction 'batch'.*batchmean"),
+    (lambda: nf.mse_loss(np.zeros(2), np.zeros(2), reduction="batchmean"), r"unknown reduction 'batchmean'"),
+    (lambda: nf.smooth_l1_loss(scores, scores, beta=-1), r"smooth_l1_loss: beta=-1 must not be negative"),
+    (lambda: nf.gaussian_nll_loss([0.0], [1.0], [-1.0]), r"a variance is negative; exp or softplus"),
+    (lambda: nf.gaussian_nll_loss(scores, scores, np.ones(3)), r"var has shape \(3,\), and the input \(4, 3\)"),
+    (lambda: nf.cosine_embedding_loss(scores, scores, np.zeros(4)), r"targets are 1 and -1, and these run from 0"),
+    (lambda: nf.cosine_embedding_loss(scores, scores, np.ones(3)), r"the target has shape \(3,\), .* need \(4,\)"),
+    (lambda: nf.margin_ranking_loss(scores, np.ones((4, 1)), np.ones((4, 3))),
+     r"margin_ranking_loss: input1 \(4, 3\), input2 \(4, 1\) would broadcast"),
+    (lambda: nf.triplet_margin_loss(scores, scores, np.ones((1, 3))), r"negative \(1, 3\) would broadcast"),
+    (lambda: nf.pairwise_distance(scores, np.ones((4, 2))), r"x1 \(4, 3\) and x2 \(4, 2\) differ in their last axis"),
+    *((lambda name=name: getattr(nf, name)(np.full((4, 1), 0.5), np.ones(4)), rf"{name}: .* the target to \(4, 1\)")
+      for name in ("l1_loss", "smooth_l1_loss", "kl_div", "binary_cross_entropy", "soft_margin_loss",
+                   "poisson_nll_loss")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "sentence"), MORE, ids=range(len(MORE)))
+def test_more_refused(call, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        call()
+
+
+@pytest.mark.parametrize("name", ["nll_loss", "kl_div"])
+def test_what_is_no_logarithm_warns_once(name, monkeypatch):
+    monkeypatch.setattr(sys.modules["minigrad.tensor"], "_warned", set())
+    target = [0, 1] if name == "nll_loss" else np.full((2, 2), 0.5)
+    with pytest.warns(mg.MinigradWarning, match=f"{name}: its input holds numbers above 0"):
+        getattr(nf, name)(mg.ones((2, 2)), target)
+    getattr(nf, name)(mg.ones((2, 2)), target)
+
+
+def test_classes_in_another_axis_and_ignored_ones():
+    rng = np.random.default_rng(0)
+    x, target = rng.normal(size=(2, 3, 4)), rng.integers(0, 3, (2, 4))
+    target[0, :2] = -1
+    agree(lambda x: nf.cross_entropy(x, target, axis=1, ignore_index=-1),
+          lambda x: F.cross_entropy(x, torch.from_numpy(target), ignore_index=-1), [x], rng)  # fmt: skip
+    agree(lambda x: nf.cross_entropy(x.swapaxes(1, 2), target, ignore_index=-1),
+          lambda x: F.cross_entropy(x, torch.from_numpy(target), ignore_index=-1), [x], rng)  # fmt: skip
+
+
+def test_binary_cross_entropy_at_its_ends():
+    x, t = leaf(np.array([0.0, 0.0, 1.0, 1.0])), np.array([0.0, 1.0, 0.0, 1.0])
+    y = nf.binary_cross_entropy(x, t, reduction="sum")
+    a, b = torch.tensor(x.numpy(), requires_grad=True), torch.tensor(t)
+    z = F.binary_cross_entropy(a, b, reduction="sum")
+    z.backward()
+    y.backward()
+    assert y.item() == z.item() == 200
+    np.testing.assert_allclose(x.grad.numpy(), a.grad.numpy(), rtol=1e-8)  # torch has its 1e12 in float32
+
+
+def test_kl_div_where_a_probability_is_zero():
+    x, t = leaf(np.log([0.5, 0.5])), leaf(np.array([1.0, 0.0]))
+    y = nf.kl_div(x, t, reduction="batchmean")
+    assert y.item() == pytest.approx(np.log(2) / 2)
+    y.backward()
+    assert x.grad.tolist() == [-0.5, 0.0]
+    assert np.isfinite(t.grad.numpy()).all()
+
+
+def test_weights_are_buffers_of_the_loss():
+    loss = mg.nn.BCEWithLogitsLoss(pos_weight=np.array([2.0]))
+    assert {name: values.tolist() for name, values in loss.state_dict().items()} == {"pos_weight": [2.0]}
+    assert loss.astype(np.float32)(leaf(np.ones((3, 1), np.float32)), np.ones((3, 1), np.float32)).dtype == np.float32
+    assert not list(loss.parameters())

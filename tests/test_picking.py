@@ -14,7 +14,7 @@ KEYS = {
     "two axes": (rng.integers(0, 40, 400), rng.integers(-5, 5, 400)),
     "broadcast": (rng.integers(0, 40, (50, 1)), rng.integers(0, 5, (1, 10))),
     "behind a slice": (slice(1, None, 2), rng.integers(0, 5, 50)),
-    "around a slice": (rng.integers(0, 40, 100), slice(None), rng.integers(0, 30, 100)),
+    "around a slice": (rng.integers(0, 40, 1000), slice(None), rng.integers(0, 30, 1000)),
     "after an ellipsis": (..., rng.integers(0, 30, 100)),
     "with a mask": (rng.integers(0, 2, 40).astype(bool), slice(None), rng.integers(0, 30, 1)),
     "unsigned": rng.integers(0, 40, 300).astype(np.uint8),
