@@ -336,6 +336,13 @@ def test_qr(stack, m, n, rng, layout):
         close(ours, theirs, "complete", 1e-12)
 
 
+@pytest.mark.parametrize("shape", [(4, 2), (2, 4), (3, 3), (2, 2, 3)])
+@pytest.mark.parametrize("i", [0, 1])
+def test_qr_of_every_form(shape, i):
+    rng = np.random.default_rng(0)
+    agree(lambda a: la.qr(a)[i] ** 3, lambda a: tl.qr(a)[i] ** 3, [matrices(rng, shape[:-2], *shape[-2:])], rng)
+
+
 @pytest.mark.parametrize("order", [2, -2, "nuc"])
 @pytest.mark.parametrize("axis", [None, (0, 1), (2, 0), (-1, -3)])
 @pytest.mark.parametrize("keepdims", [False, True])
@@ -396,6 +403,8 @@ def test_no_gradient_through_the_vectors_of_equal_values(gap):
     sentence = "^eigh or svd: the vectors of equal eigenvalues or singular values .* are no function of the matrix"
     with pytest.raises(LinAlgError, match=sentence):
         (la.eigh(x)[1] * weights).sum().backward()
+    with pytest.raises(LinAlgError, match=sentence):  # one of the two is enough
+        (la.eigh(x)[1][:, 0] * weights[0]).sum().backward()
     with pytest.raises(LinAlgError, match=sentence):
         (la.svd(x).U * weights).sum().backward()
     with pytest.raises(LinAlgError, match=sentence):  # f'' of the eigenvalues turns their vectors
@@ -423,6 +432,12 @@ def test_the_condition_of_a_singular_matrix_is_infinite():
     a = np.array([[1.0, 2.0], [2.0, 4.0]])
     assert la.cond(a * 0 + np.diag([1.0, 0.0])).item() == np.inf
     assert la.cond(a, 1).item() == np.linalg.cond(a, 1) == np.inf
+
+
+def test_the_gradient_of_expm_is_linear_in_what_comes_in():
+    x, g = leaf(A), np.random.default_rng(0).standard_normal((3, 3))
+    (one,), (huge,) = (gradients(la.expm(x), g * scale, [x]) for scale in (1, 1e150))
+    close(huge.data * 1e-150, one, "gradient", 1e-12)
 
 
 # ---- dispatch, dtypes, shapes ---------------------------------------------------------------------------------------
