@@ -403,13 +403,17 @@ def _spread(x: Any, level: Level, ndim: int) -> Any:
 
 
 def _ndim(x: Any) -> int:
-    return x.ndim if hasattr(x, "ndim") else np.ndim(x)
+    return x.ndim if type(x) is BatchedArray or type(x) is np.ndarray else 0 if type(x) in (float, int) else np.ndim(x)
 
 
 def _aligned(level: Level, inputs: Any) -> list[Any]:
     """The arrays behind elementwise inputs, made to broadcast together."""
-    ndim = max(map(_ndim, inputs))
-    return [_spread(x, level, ndim) for x in inputs]
+    ndims = [_ndim(x) for x in inputs]
+    ndim = max(ndims)
+    return [
+        x if type(x) is not BatchedArray or x.level is not level else x.array if n == ndim else _spread(x, level, ndim)
+        for x, n in zip(inputs, ndims, strict=True)
+    ]
 
 
 def _elementwise(function: Callable, level: Level, inputs: tuple, params: dict[str, Any]) -> Any:
@@ -574,8 +578,10 @@ def _stacks(a: Any, b: Any, x: Any, y: Any, in_a: bool, in_b: bool, m: int, n: i
         z[(slice(None), *(None,) * (ndim - max(k, 2)))] if batched else z
         for z, batched, k in ((x, in_a, m), (y, in_b, n))
     )
-    column_by_row = x.shape[-1] == 1 and not x.dtype.hasobject
-    z = x * y if column_by_row else np.matmul(x, y)
+    if x.shape[-1] == 1 and not x.dtype.hasobject:  # a column by a row: NumPy's matmul would start BLAS for each
+        z = np.einsum("...i,...j->...ij", x[..., 0], y[..., 0, :])
+    else:
+        z = np.matmul(x, y)
     z = z[..., 0] if n == 1 else z
     return z[..., 0, :] if m == 1 and n > 1 else z[..., 0] if m == 1 else z
 

@@ -6,7 +6,6 @@ Arguments and results may be nests of tuples, lists and dicts.
 from __future__ import annotations
 
 import functools
-import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -195,13 +194,17 @@ def vjp(f: Callable, *args: Any) -> tuple[Any, Callable]:
 
 
 def inner(outputs: list[Tensor], seeds: list[Any], what: str) -> tuple[Tensor, Any]:
-    """A tensor and a gradient of it that stand for the sum of the outputs times the seeds."""
+    """A tensor and a gradient of it that stand for the outputs and their gradients: of several, all in one row.
+
+    (The sum of the products would do but for seeds that depend on the variables, which are no part of the derivative.)
+    """
     if len(outputs) == 1:
         return outputs[0], seeds[0]
     for y, seed in zip(outputs, seeds, strict=True):
         if np.shape(seed) != y.shape:
             raise ValueError(f"{what}: an output has shape {y.shape}, and its gradient shape {np.shape(seed)}")
-    return functools.reduce(operator.add, [(y * seed).sum() for y, seed in zip(outputs, seeds, strict=True)]), None
+    rows = [ops.concatenate([ops.reshape(x, (-1,)) for x in xs]) for xs in (outputs, seeds)]
+    return rows[0], rows[1]
 
 
 def jvp(f: Callable, primals: tuple, tangents: tuple) -> tuple[Any, Any]:
