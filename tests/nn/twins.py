@@ -314,6 +314,7 @@ TWINS |= {
 # ---- convolution and pooling ---------------------------------------------------------------------------------------
 
 
+@st.composite
 def convolutions(draw, n, transposed=False):
     """A strategy for convolutions with n spatial axes, also of an input without batch."""
     groups = draw(st.integers(1, 2))
@@ -336,6 +337,7 @@ def convolutions(draw, n, transposed=False):
                 bias=draw(st.booleans()), inputs=[(*batch, channels, *lengths)], **more)  # fmt: skip
 
 
+@st.composite
 def pools(draw, n, **options):
     kernel = tuple(draw(st.integers(1, 3)) for _ in range(n))
     padding = tuple(draw(st.integers(0, k // 2)) for k in kernel)
