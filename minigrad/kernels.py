@@ -183,7 +183,6 @@ def in_any_order(function: F) -> F:
 
 def options(function: Callable) -> dict[str, Any]:
     """How Numba compiles a function that a kernel calls."""
-    inlined = native.OPTIONS | {"forceinline": True}  # so that LLVM sees that it cannot fail
     if not getattr(function, "in_any_order", False):
-        return inlined
-    return inlined | {"fastmath": native.FASTMATH | {"reassoc": True}}
+        return native.OPTIONS
+    return native.OPTIONS | {"fastmath": native.FASTMATH | {"reassoc": True}}
