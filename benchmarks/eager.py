@@ -4,7 +4,7 @@
 
 Each side runs in a process of its own, in turn, so that both see the same machine; the table gives the median over the
 rounds of each side's best time for a step, and of the ratio. Torch uses its fused optimizers, one thread for moons and
-digits, as more make it slower there, and two for mnist.
+digits, as more make it slower there, and two for the others.
 """
 
 from __future__ import annotations
@@ -16,89 +16,151 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
-STEPS = {"moons": 50, "digits": 50, "mnist": 20}  # in a run
-BATCH = {"moons": 100, "digits": 32, "mnist": 128}
-WIDTHS = {"moons": (2, 16, 16, 1), "digits": (64, 64, 10), "mnist": (784, 128, 128, 10)}
-THREADS = {"moons": 1, "digits": 1, "mnist": 2}
+
+class Net(NamedTuple):
+    """What both sides train, and on how many threads. The values do not matter for the time: they are noise."""
+
+    steps: int  # in a run
+    threads: int
+    optimizer: str  # a name in `optimizers`
+    batch: Callable[[], tuple[np.ndarray, np.ndarray]]
+    parameters: Callable[[], dict[str, np.ndarray]]
 
 
-def batch(net: str) -> tuple[np.ndarray, np.ndarray]:
-    """One batch of noise: the time of a step does not depend on the values."""
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(BATCH[net], WIDTHS[net][0])).astype(np.float32)
-    if net == "moons":
-        return x, np.sign(rng.normal(size=(BATCH[net], 1))).astype(np.float32)
-    return x, rng.integers(0, 10, BATCH[net])
+rng = np.random.default_rng(0)
 
 
-def parameters(net: str) -> list[np.ndarray]:
-    """Weights (in, out) and biases, in turn."""
-    rng = np.random.default_rng(1)
-    params = []
-    for a, b in zip(WIDTHS[net], WIDTHS[net][1:], strict=False):
-        params += [(rng.normal(size=(a, b)) / np.sqrt(a)).astype(np.float32), np.zeros(b, np.float32)]
-    return params
+def noise(*shape: int, scale: float = 1.0) -> np.ndarray:
+    return (rng.normal(size=shape) * scale).astype(np.float32)
 
 
-def forward(x, params, activation):
+def classified(*shape: int) -> tuple[np.ndarray, np.ndarray]:
+    """A batch with one of ten classes for each."""
+    return noise(*shape), rng.integers(0, 10, shape[0])
+
+
+def mlp(*widths: int) -> dict[str, np.ndarray]:
+    """Weights (in, out) and biases of linear layers."""
+    layers: dict[str, np.ndarray] = {}
+    for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False)):
+        layers |= {f"w{i}": noise(a, b, scale=a**-0.5), f"b{i}": np.zeros(b, np.float32)}
+    return layers
+
+
+def lenet_parameters() -> dict[str, np.ndarray]:
+    first = {"k0": noise(6, 1, 5, 5, scale=0.2), "c0": np.zeros(6, np.float32)}
+    second = {"k1": noise(16, 6, 5, 5, scale=0.08), "c1": np.zeros(16, np.float32)}
+    return first | second | mlp(256, 120, 84, 10)
+
+
+NETS = {
+    "moons": Net(50, 1, "sgd", lambda: (noise(100, 2), np.sign(noise(100, 1))), lambda: mlp(2, 16, 16, 1)),
+    "digits": Net(50, 1, "adam", lambda: classified(32, 64), lambda: mlp(64, 64, 10)),
+    "mnist": Net(20, 2, "adam", lambda: classified(128, 784), lambda: mlp(784, 128, 128, 10)),
+    "lenet": Net(5, 2, "momentum", lambda: classified(64, 1, 28, 28), lenet_parameters),
+}
+
+
+def dense(p, x, layers, activation):
     """The same line for both sides."""
-    for i in range(0, len(params), 2):
-        x = x @ params[i] + params[i + 1]
-        if i < len(params) - 2:
+    for i in range(layers):
+        x = x @ p[f"w{i}"] + p[f"b{i}"]
+        if i < layers - 1:
             x = activation(x)
     return x
 
 
-def training_step(optimizer, loss) -> Callable[[], object]:
+class Minigrad:
+    """Our side: for each net, the loss of a batch, given the parameters by name."""
+
+    def __init__(self) -> None:
+        import minigrad as mg
+
+        self.mg, self.F = mg, mg.nn.functional
+
+    def tensors(self, net: Net) -> tuple[dict[str, Any], Any, Any]:
+        p = {name: self.mg.tensor(value, requires_grad=True) for name, value in net.parameters().items()}
+        return p, *net.batch()
+
+    def optimizer(self, name: str, params: list[Any]) -> Any:
+        optim = self.mg.optim
+        return {
+            "sgd": lambda: optim.SGD(params, lr=1e-2),
+            "momentum": lambda: optim.SGD(params, lr=1e-2, momentum=0.9),
+            "adam": lambda: optim.Adam(params, lr=1e-3),
+        }[name]()
+
+    def moons(self, p, x, y):
+        scores = dense(p, x, 3, self.mg.relu)
+        return self.F.hinge_loss(scores, y) + 1e-4 * sum(self.mg.vdot(w, w) for w in p.values())
+
+    def digits(self, p, x, y):
+        return self.F.cross_entropy(dense(p, x, 2, self.mg.relu), y)
+
+    def mnist(self, p, x, y):
+        return self.F.cross_entropy(dense(p, x, 3, self.mg.tanh), y)
+
+    def lenet(self, p, x, y):
+        h = self.F.max_pool2d(self.mg.relu(self.F.conv2d(x, p["k0"], p["c0"])), 2)
+        h = self.F.max_pool2d(self.mg.relu(self.F.conv2d(h, p["k1"], p["c1"])), 2)
+        return self.F.cross_entropy(dense(p, h.reshape(len(x), -1), 3, self.mg.relu), y)
+
+
+class Torch:
+    """The other side: the same losses in torch's words."""
+
+    def __init__(self) -> None:
+        import torch
+
+        self.torch, self.F = torch, torch.nn.functional
+
+    def tensors(self, net: Net) -> tuple[dict[str, Any], Any, Any]:
+        self.torch.set_num_threads(net.threads)
+        p = {name: self.torch.tensor(value, requires_grad=True) for name, value in net.parameters().items()}
+        return p, *map(self.torch.tensor, net.batch())
+
+    def optimizer(self, name: str, params: list[Any]) -> Any:
+        optim = self.torch.optim
+        return {
+            "sgd": lambda: optim.SGD(params, lr=1e-2, fused=True),
+            "momentum": lambda: optim.SGD(params, lr=1e-2, momentum=0.9, fused=True),
+            "adam": lambda: optim.Adam(params, lr=1e-3, fused=True),
+        }[name]()
+
+    def moons(self, p, x, y):
+        scores = dense(p, x, 3, self.torch.relu)
+        return self.torch.relu(1 - y * scores).mean() + 1e-4 * sum((w * w).sum() for w in p.values())
+
+    def digits(self, p, x, y):
+        return self.F.cross_entropy(dense(p, x, 2, self.torch.relu), y)
+
+    def mnist(self, p, x, y):
+        return self.F.cross_entropy(dense(p, x, 3, self.torch.tanh), y)
+
+    def lenet(self, p, x, y):
+        h = self.F.max_pool2d(self.torch.relu(self.F.conv2d(x, p["k0"], p["c0"])), 2)
+        h = self.F.max_pool2d(self.torch.relu(self.F.conv2d(h, p["k1"], p["c1"])), 2)
+        return self.F.cross_entropy(dense(p, h.flatten(1), 3, self.torch.relu), y)
+
+
+SIDES: dict[str, Any] = {"minigrad": Minigrad, "torch": Torch}
+
+
+def training_step(side: Any, name: str) -> Callable[[], object]:
     """What both sides repeat."""
+    p, x, y = side.tensors(NETS[name])
+    optimizer, loss = side.optimizer(NETS[name].optimizer, list(p.values())), getattr(side, name)
 
     def step():
         optimizer.zero_grad()
-        loss().backward()
+        loss(p, x, y).backward()
         optimizer.step()
 
     return step
-
-
-def minigrad_step(net: str) -> Callable[[], object]:
-    import minigrad as mg
-    from minigrad.nn import functional as F
-
-    params = [mg.tensor(p, requires_grad=True) for p in parameters(net)]
-    optimizer = mg.optim.SGD(params, lr=1e-2) if net == "moons" else mg.optim.Adam(params, lr=1e-3)
-    activation = mg.tanh if net == "mnist" else mg.relu
-    x, y = batch(net)
-
-    def loss():
-        scores = forward(x, params, activation)
-        if net == "moons":
-            return F.hinge_loss(scores, y) + 1e-4 * sum(mg.vdot(p, p) for p in params)
-        return F.cross_entropy(scores, y)
-
-    return training_step(optimizer, loss)
-
-
-def torch_step(net: str) -> Callable[[], object]:
-    import torch
-    from torch.nn import functional as F
-
-    torch.set_num_threads(THREADS[net])
-    params = [torch.nn.Parameter(torch.tensor(p)) for p in parameters(net)]
-    make = torch.optim.SGD if net == "moons" else torch.optim.Adam
-    optimizer = make(params, lr=1e-3, fused=True)
-    activation = torch.tanh if net == "mnist" else torch.relu
-    x, y = map(torch.tensor, batch(net))
-
-    def loss():
-        scores = forward(x, params, activation)
-        if net == "moons":
-            return torch.relu(1 - y * scores).mean() + 1e-4 * sum((p * p).sum() for p in params)
-        return F.cross_entropy(scores, y)
-
-    return training_step(optimizer, loss)
 
 
 def microseconds(step: Callable[[], object], steps: int) -> float:
@@ -115,19 +177,20 @@ def microseconds(step: Callable[[], object], steps: int) -> float:
 def measure(net: str, side: str) -> float:
     """The time of one side's step, from a process of its own."""
     command = [sys.executable, __file__, "--worker", side, net]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(THREADS[net]), "OPENBLAS_NUM_THREADS": str(THREADS[net])}
+    threads = str(NETS[net].threads)
+    environment = {**os.environ, "OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
     return float(subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("nets", nargs="*", default=list(STEPS), metavar="NET", help=", ".join(STEPS))
+    parser.add_argument("nets", nargs="*", default=list(NETS), metavar="NET", help=", ".join(NETS))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
-        make = minigrad_step if options.worker == "minigrad" else torch_step
-        print(microseconds(make(options.nets[0]), STEPS[options.nets[0]]))
+        (net,) = options.nets
+        print(microseconds(training_step(SIDES[options.worker](), net), NETS[net].steps))
         return
     print(f"microseconds a step, medians of {options.rounds} rounds")
     print(f"{'net':8} {'minigrad':>10} {'torch':>10}   torch / minigrad")

@@ -44,8 +44,8 @@ history = mg.fit(
     model,
     nn.CrossEntropyLoss(),
     (train_x, train_y),
-    mg.optim.SGD(model.parameters(), lr=0.05, momentum=0.9),
-    epochs=10,
+    mg.optim.SGD(model.parameters(), lr=0.02, momentum=0.9),
+    epochs=15,
     batch_size=64,
     validation=(test_x, test_y),
     metric="accuracy",
@@ -54,8 +54,10 @@ history = mg.fit(
 print(history)
 print(f"held-out digits read right: {history.metric[-1]:.1%}")
 
-maps = model[:2](test_x[:4]).data  # what the first convolution and the rectifier make of four digits
-rows = np.concatenate([np.concatenate([test_x[i, :, 2:26, 2:26], maps[i]]) for i in range(4)])
+chosen = test_x[[np.flatnonzero(test_y == digit)[0] for digit in range(4)]]
+maps = model[:2](chosen).data  # what the first convolution and the rectifier make of four digits
+maps = maps / (maps.max(axis=(0, 2, 3), keepdims=True) + 1e-6)
+rows = np.concatenate([np.concatenate([chosen[i, :, 2:26, 2:26], maps[i]]) for i in range(4)])
 titles = [title for _ in range(4) for title in ("the digit", *(f"map {k}" for k in range(6)))]
 pictures.images(rows.reshape(len(rows), -1), (24, 24), titles, columns=7).savefig(folder / "lenet.png", dpi=120)
 print(f"saved {folder / 'lenet.png'}")

@@ -204,3 +204,16 @@ def index(i: Any) -> Any:
     """In a kernel: i as an integer without sign. A negative index counts from the end in Python, and looking out for
     one keeps a loop over `x[at + i]` from being vectorised, unless both are known not to be negative."""
     return i
+
+
+def in_any_order(function: F) -> F:
+    """Decorator for a function that kernels call: its sums may be taken in any order, so that they are vectorised."""
+    function.in_any_order = True  # type: ignore[attr-defined]
+    return function
+
+
+def options(function: Callable) -> dict[str, Any]:
+    """How Numba compiles a function that a kernel calls."""
+    if not getattr(function, "in_any_order", False):
+        return native.OPTIONS
+    return native.OPTIONS | {"fastmath": native.FASTMATH | {"reassoc": True}}

@@ -76,6 +76,9 @@ def machine_code(source: str, name: str, signature: str, machine: Any) -> bytes:
     function = numba.cfunc(signature, **OPTIONS)(namespace[name])
     module = llvm.parse_assembly(function.inspect_llvm())
     module.get_function(function.native_name).name = ENTRY
+    for f in module.functions:
+        if not f.is_declaration and f.name != ENTRY:
+            f.linkage = "internal"  # nobody else calls it, so LLVM may see that it never fails
     drop_error_path(module, machine)
     foreign = [f.name for f in module.functions if f.is_declaration and f.name.startswith(("numba_", "NRT_"))]
     if foreign:

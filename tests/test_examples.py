@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import minigrad as mg
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
 needs_matplotlib = pytest.mark.usefixtures("matplotlib")
 
@@ -82,6 +84,26 @@ def test_autoencoder_finds_that_equal_digits_are_alike(run, tmp_path):
     assert variables["history"].loss[-1] < 0.5 * variables["x"].var(axis=0).mean()
     assert variables["same"].mean() > 0.8  # by chance: a tenth
     assert picture(tmp_path, "autoencoder")
+
+
+@needs_matplotlib
+def test_lenet(run, tmp_path):
+    variables, out = run("lenet")
+    assert variables["history"].metric[-1] > 0.95
+    assert "44426" in out  # parameters, counted by hand: 156 + 2416 + 30840 + 10164 + 850
+    assert picture(tmp_path, "lenet")
+
+
+@pytest.mark.parametrize("name", ["char_lstm", "char_gpt"])
+def test_nets_that_write(run, name):
+    run_it = {"char_lstm": lambda: run("char_lstm"), "char_gpt": lambda: run("char_gpt")}[name]
+    variables, out = run_it()
+    assert variables["loss"].item() < 2.2  # as likely each: log(36) = 3.6; by frequency alone: 2.9
+    written = out.split("shall i ")[1]
+    assert set(written) <= set(variables["text"].alphabet)
+    words = set(re.findall(r"[a-z]+", mg.data.sonnets().lower()))
+    found = re.findall(r"[a-z]+", written)
+    assert sum(word in words for word in found) > 0.4 * len(found)
 
 
 @needs_matplotlib

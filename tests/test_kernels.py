@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from minigrad import parallel
-from minigrad.kernels import kernel, real, source
+from minigrad.kernels import in_any_order, index, kernel, real, source
 
 HALF = 0.5
 
@@ -54,3 +54,44 @@ def test_functions_and_constants_are_written_into_the_source():
     assert "real(0.5)" in text
     assert "comment" not in text
     assert text.index("def squared") < text.index("def energy(") < text.index("def energies")
+
+
+def scale():
+    """Its name is that of an argument below."""
+
+
+@in_any_order
+def dot(x, at, n):
+    total = real(0)
+    for i in range(n):
+        total += x[at + i] * x[at + i]
+    return total
+
+
+@kernel
+def norms(start, stop, room, x, y):
+    for i in range(start, stop):
+        scale = index(2)
+        for j in range(x.shape[1]):
+            room[j] = x[i, j]
+        y[i] = dot(room, index(0), index(x.shape[1])) / real(scale)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_each_range_has_working_space_of_its_own(monkeypatch, threads):
+    monkeypatch.setattr(parallel, "threads", lambda: threads)
+    x = np.random.default_rng(0).normal(size=(50, 70))
+    rooms = [np.zeros(70), np.zeros(70)]
+    y = np.zeros(50)
+    norms.over(50, 1, x, y, own=rooms)
+    np.testing.assert_allclose(y, (x * x).sum(1) / 2, rtol=1e-13)
+    last = [x[-1]] if threads == 1 else [x[24], x[-1]]  # no more ranges than rooms
+    for room, row in zip(rooms, last, strict=False):
+        np.testing.assert_array_equal(room, row)
+
+
+def test_sums_are_reordered_only_where_a_function_allows_it():
+    text = source(norms.function, [None, None, 1, 2, 1], np.dtype("f8"))
+    assert text.count("'reassoc': True") == 1
+    assert "def scale" not in text
+    assert "reassoc" not in source(energies.function, [None, None, 2, None, 2], np.dtype("f4"))

@@ -151,12 +151,9 @@ def sum_of_shifted_rows(
                     while t < end:
                         add_one(room, size, count, row, index(taps[t] * block) + shift, w[m, t], w[other, t])
                         t += 1
-                    put_back(y, room, at, places, n, block, m, width, f // ysw, f % ysw, ysh, ysw, yph, ypw)
-                    if other > m:
-                        put_back(
-                            y, room[tile * images :], at, places, n, block, other, width, f // ysw, f % ysw, ysh, ysw,
-                            yph, ypw,
-                        )  # fmt: skip
+                    for k in range(other - m + 1):
+                        sums = room[k * tile * images :]
+                        put_back(y, sums, at, places, n, block, m + k, width, f // ysw, f % ysw, ysh, ysw, yph, ypw)
         now += m1 - m0
 
 
@@ -179,28 +176,16 @@ def dot_three(sums, o, other, t, g, h, at, n, x, p, q, r):
     sums[o, t], sums[o, t + 1], sums[o, t + 2] = a0, a1, a2  # last, since `other` may be o itself
 
 
-@in_any_order
-def dot_one(sums, o, other, t, g, h, at, n, x, p):
-    a = b = real(0)
-    for i in range(n):
-        a += g[at + i] * x[p + i]
-        b += h[at + i] * x[p + i]
-    a += sums[o, t]
-    sums[other, t] += b
-    sums[o, t] = a
-
-
 @kernel
 def products_of_shifted_rows(
     start, stop, room, x, g, taps, w, images, channels, outputs, height, width, length, sh, sw, ph, pw, tile
 ):
     """w[part, m] += the sum over n of the product of the row of g[n, m] with the row of x[n], moved on by taps[t].
 
-    `start` to `stop` count the channels of g, part of the images by part.
+    `start` to `stop` count the channels of g, part of the images by part. The taps are a multiple of three.
     """
-    size = index((g.shape[2] * width * images + SLACK) // SLACK * SLACK)
-    size = size + index(SLACK)  # `room` holds two rows of g, and behind them the row of x
-    second, row = room[size:], room[size + size :]
+    size = g.shape[2] * width * images + 2 * SLACK  # `room` holds two rows of g, and behind them the row of x
+    row = room[2 * size :]
     now = start
     while now < stop:
         part, m0 = now // g.shape[1], now % g.shape[1]
@@ -212,22 +197,18 @@ def products_of_shifted_rows(
             lay_out(row, x, n, block, group * channels, channels, height, width, sh, sw, ph, pw)
             for m in range(m0, m1, 2):
                 other = min(m + 1, m1 - 1)
-                lay_out(room, g, n, block, m, 1, g.shape[2], width, 1, 1, 0, 0)
-                lay_out(second, g, n, block, other, 1, g.shape[2], width, 1, 1, 0, 0)
+                for k in range(other - m + 1):
+                    lay_out(room[k * size :], g, n, block, m + k, 1, g.shape[2], width, 1, 1, 0, 0)
+                second = room[(other - m) * size :]
                 for piece in range((length + tile - 1) // tile):
                     at = piece * tile
                     count = index((min(tile, length - at) * block + SLACK - 1) // SLACK * SLACK)
                     shift = index(at * block)
-                    t = 0
-                    while t + 3 <= len(taps):
+                    for t in range(0, len(taps), 3):
                         p, q, r = index(taps[t] * block), index(taps[t + 1] * block), index(taps[t + 2] * block)
                         dot_three(
                             w[part], m, other, t, room, second, shift, count, row, p + shift, q + shift, r + shift
                         )
-                        t += 3
-                    while t < len(taps):
-                        dot_one(w[part], m, other, t, room, second, shift, count, row, index(taps[t] * block) + shift)
-                        t += 1
             n += block
         now += m1 - m0
 
@@ -438,7 +419,8 @@ def convolution_by_weight(x, g, stride=(), padding=(), dilation=(), groups=1, si
     stride, padding, dilation, kernel = in_two(stride, padding, dilation, size)
     channels, outputs = x.shape[1] // groups, g.shape[1] // groups
     rows = rows_of_input(channels, kernel, stride, dilation, g.shape[2:])
-    shape = (g.shape[1], channels * math.prod(kernel))
+    taps = np.pad(rows.taps, (0, -len(rows.taps) % 3))  # what they are filled up with gives sums that are left out
+    shape = (g.shape[1], len(taps))
     parts = PARTS if len(x) >= PARTS and PARTS * math.prod(shape) <= x.size + g.size else 1
     w = np.zeros((parts, *shape), x.dtype)
     if x.size and g.size:
@@ -448,11 +430,11 @@ def convolution_by_weight(x, g, stride=(), padding=(), dilation=(), groups=1, si
         own = rooms(2 * (line + 2 * SLACK) + size_of_row + SLACK, x, g)
         grain = GRAIN * parts // (len(rows.taps) * rows.length * len(x)) + 1
         products_of_shifted_rows.over(
-            parts * g.shape[1], grain, x, g, rows.taps, w, images, channels, outputs, rows.height, rows.width,
+            parts * g.shape[1], grain, x, g, taps, w, images, channels, outputs, rows.height, rows.width,
             rows.length, *stride, *padding, tile, own=own,
         )  # fmt: skip
     total = w[0] if parts == 1 else np.add.reduce(w, axis=0)
-    return total.reshape(g.shape[1], channels, *size)
+    return np.ascontiguousarray(total[:, : len(rows.taps)]).reshape(g.shape[1], channels, *size)
 
 
 # ---- PyTorch's functions --------------------------------------------------------------------------------------------
