@@ -57,11 +57,39 @@ def lenet_parameters() -> dict[str, np.ndarray]:
     return first | second | mlp(256, 120, 84, 10)
 
 
+V, T, C = 32, 32, 64  # vocabulary, length and width of the nets that read sequences
+
+
+def tokens() -> tuple[np.ndarray, np.ndarray]:
+    """A batch of 16 sequences, and what follows each of their elements."""
+    return rng.integers(0, V, (16, T)), rng.integers(0, V, (16, T))
+
+
+def lstm_parameters() -> dict[str, np.ndarray]:
+    """An embedding, an LSTM in torch's layout, and a linear layer."""
+    p = {"e": noise(V, C), "wx": noise(4 * C, C, scale=C**-0.5), "wh": noise(4 * C, C, scale=C**-0.5)}
+    return p | {"b": np.zeros(4 * C, np.float32), "wo": noise(C, V, scale=C**-0.5), "bo": np.zeros(V, np.float32)}
+
+
+def gpt_parameters() -> dict[str, np.ndarray]:
+    """Embeddings of tokens and places, two blocks, a last normalisation and a linear layer."""
+    p = {"e": noise(V, C, scale=0.1), "pos": noise(T, C, scale=0.1), "wo": noise(C, V, scale=C**-0.5)}
+    for i in ("0", "1", ""):
+        p |= {f"g1{i}": np.ones(C, np.float32), f"n1{i}": np.zeros(C, np.float32)}
+    for i in (0, 1):
+        p |= {f"g2{i}": np.ones(C, np.float32), f"n2{i}": np.zeros(C, np.float32)}
+        p |= {f"qkv{i}": noise(C, 3 * C, scale=C**-0.5), f"pr{i}": noise(C, C, scale=C**-0.5)}
+        p |= {f"up{i}": noise(C, 4 * C, scale=C**-0.5), f"dn{i}": noise(4 * C, C, scale=0.5 * C**-0.5)}
+    return p
+
+
 NETS = {
     "moons": Net(50, 1, "sgd", lambda: (noise(100, 2), np.sign(noise(100, 1))), lambda: mlp(2, 16, 16, 1)),
     "digits": Net(50, 1, "adam", lambda: classified(32, 64), lambda: mlp(64, 64, 10)),
     "mnist": Net(20, 2, "adam", lambda: classified(128, 784), lambda: mlp(784, 128, 128, 10)),
     "lenet": Net(5, 2, "momentum", lambda: classified(64, 1, 28, 28), lenet_parameters),
+    "lstm": Net(5, 2, "rmsprop", tokens, lstm_parameters),
+    "gpt": Net(5, 2, "adamw", tokens, gpt_parameters),
 }
 
 
@@ -92,6 +120,8 @@ class Minigrad:
             "sgd": lambda: optim.SGD(params, lr=1e-2),
             "momentum": lambda: optim.SGD(params, lr=1e-2, momentum=0.9),
             "adam": lambda: optim.Adam(params, lr=1e-3),
+            "adamw": lambda: optim.AdamW(params, lr=1e-3),
+            "rmsprop": lambda: optim.RMSprop(params, lr=1e-3),
         }[name]()
 
     def moons(self, p, x, y):
@@ -108,6 +138,23 @@ class Minigrad:
         h = self.F.max_pool2d(self.mg.relu(self.F.conv2d(x, p["k0"], p["c0"])), 2)
         h = self.F.max_pool2d(self.mg.relu(self.F.conv2d(h, p["k1"], p["c1"])), 2)
         return self.F.cross_entropy(dense(p, h.reshape(len(x), -1), 3, self.mg.relu), y)
+
+    def lstm(self, p, x, y):
+        e = (p["e"][x] @ p["wx"].T + p["b"]).swapaxes(0, 1)
+        h = self.mg.ops.lstm(e, np.zeros((2, len(x), C), np.float32), p["wh"])[0, 1:].swapaxes(0, 1)
+        return self.F.cross_entropy(h @ p["wo"] + p["bo"], y)
+
+    def gpt(self, p, x, y):
+        F, mg = self.F, self.mg
+        h = p["e"][x] + p["pos"]
+        for i in range(2):
+            a = F.layer_norm(h, (C,), p[f"g1{i}"], p[f"n1{i}"])
+            q, k, v = (a @ p[f"qkv{i}"]).reshape(len(x), T, 3, 4, C // 4).transpose(2, 0, 3, 1, 4)
+            mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+            h = h + mixed.swapaxes(1, 2).reshape(len(x), T, C) @ p[f"pr{i}"]
+            a = F.layer_norm(h, (C,), p[f"g2{i}"], p[f"n2{i}"])
+            h = h + mg.gelu(a @ p[f"up{i}"], approximate="tanh") @ p[f"dn{i}"]
+        return F.cross_entropy(F.layer_norm(h, (C,), p["g1"], p["n1"]) @ p["wo"], y)
 
 
 class Torch:
@@ -129,6 +176,8 @@ class Torch:
             "sgd": lambda: optim.SGD(params, lr=1e-2, fused=True),
             "momentum": lambda: optim.SGD(params, lr=1e-2, momentum=0.9, fused=True),
             "adam": lambda: optim.Adam(params, lr=1e-3, fused=True),
+            "adamw": lambda: optim.AdamW(params, lr=1e-3, fused=True),
+            "rmsprop": lambda: optim.RMSprop(params, lr=1e-3),  # of which torch has no fused one
         }[name]()
 
     def moons(self, p, x, y):
@@ -146,8 +195,48 @@ class Torch:
         h = self.F.max_pool2d(self.torch.relu(self.F.conv2d(h, p["k1"], p["c1"])), 2)
         return self.F.cross_entropy(dense(p, h.flatten(1), 3, self.torch.relu), y)
 
+    def lstm(self, p, x, y):
+        """Step by step, as one writes it; torch.nn.LSTM is one call: see `lstm_layer`."""
+        torch = self.torch
+        e = p["e"][x] @ p["wx"].T + p["b"]
+        h = c = torch.zeros(len(x), C)
+        states = []
+        for t in range(T):
+            i, f, g, o = (e[:, t] + h @ p["wh"].T).chunk(4, -1)
+            c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+            h = torch.sigmoid(o) * torch.tanh(c)
+            states.append(h)
+        scores = torch.stack(states, 1) @ p["wo"] + p["bo"]
+        return self.F.cross_entropy(scores.reshape(-1, V), y.reshape(-1))
+
+    def lstm_layer(self, p, x, y):
+        start = self.torch.zeros(1, len(x), C)
+        weights = [p["wx"], p["wh"], p["b"], self.torch.zeros_like(p["b"])]
+        options = (True, 1, 0.0, True, False, True)  # biases, layers, dropout, training, bidirectional, batch first
+        h = self.torch.lstm(p["e"][x], (start, start), weights, *options)[0]
+        return self.F.cross_entropy((h @ p["wo"] + p["bo"]).reshape(-1, V), y.reshape(-1))
+
+    def gpt(self, p, x, y):
+        torch, F = self.torch, self.F
+        h = p["e"][x] + p["pos"]
+        mask = torch.full((T, T), float("-inf")).triu(1)
+        for i in range(2):
+            a = F.layer_norm(h, (C,), p[f"g1{i}"], p[f"n1{i}"])
+            q, k, v = (a @ p[f"qkv{i}"]).reshape(len(x), T, 3, 4, C // 4).permute(2, 0, 3, 1, 4)
+            w = torch.softmax(q @ k.transpose(-1, -2) / (C // 4) ** 0.5 + mask, -1)
+            h = h + (w @ v).transpose(1, 2).reshape(len(x), T, C) @ p[f"pr{i}"]
+            a = F.layer_norm(h, (C,), p[f"g2{i}"], p[f"n2{i}"])
+            h = h + F.gelu(a @ p[f"up{i}"], approximate="tanh") @ p[f"dn{i}"]
+        scores = F.layer_norm(h, (C,), p["g1"], p["n1"]) @ p["wo"]
+        return F.cross_entropy(scores.reshape(-1, V), y.reshape(-1))
+
 
 SIDES: dict[str, Any] = {"minigrad": Minigrad, "torch": Torch}
+
+
+# The same net by torch's own layer, for comparison: our LSTM is one op, too.
+NETS["lstm_layer"] = NETS["lstm"]
+Minigrad.lstm_layer = Minigrad.lstm  # type: ignore[attr-defined]
 
 
 def training_step(side: Any, name: str) -> Callable[[], object]:

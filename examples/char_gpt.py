@@ -5,11 +5,7 @@ each of four heads weighs all earlier characters by how well their keys fit its 
 their values. The causal mask keeps it from looking ahead, so all 32 places of a piece are predicted at once. This is
 a decoder as in Radford et al., "Language models are unsupervised multitask learners", 2019, with two blocks of width
 64.
-
-    python examples/char_gpt.py [STEPS]        how long to train; 400 if nothing is given
 """
-
-import sys
 
 import numpy as np
 
@@ -17,8 +13,7 @@ import minigrad as mg
 from minigrad import nn
 from minigrad.nn import functional as F
 
-LENGTH, BATCH, WIDTH, HEADS = 32, 16, 64, 4
-steps = int(sys.argv[1]) if len(sys.argv) > 1 else 400
+LENGTH, BATCH, WIDTH, HEADS, STEPS = 32, 16, 64, 4, 400
 
 text = mg.data.characters(mg.data.sonnets().lower())
 x, y = mg.data.windows(text.ids, LENGTH, step=3)
@@ -71,7 +66,7 @@ model = GPT(len(text.alphabet)).astype(np.float32)
 print(f"{mg.count_parameters(model)} parameters")
 optimizer = mg.optim.AdamW(model.parameters(), lr=0.003)
 rng = np.random.default_rng(0)
-for step in range(steps + 1):
+for step in range(STEPS + 1):
     rows = rng.integers(0, len(x), BATCH)
     loss = F.cross_entropy(model(x[rows]), y[rows])
     if step % 100 == 0:

@@ -4,19 +4,14 @@ After each character the net says how likely each character is to come next; wha
 state (h, c), 128 numbers that it carries from one character to the next. To write, one draws from what it says, feeds
 the drawn character back, and so on. Ten thousand characters are little: it learns spelling, line breaks and the sound
 of the sonnets, and no sense.
-
-    python examples/char_lstm.py [STEPS]        how long to train; 400 if nothing is given
 """
-
-import sys
 
 import numpy as np
 
 import minigrad as mg
 from minigrad import nn
 
-LENGTH, BATCH = 32, 16
-steps = int(sys.argv[1]) if len(sys.argv) > 1 else 400
+LENGTH, BATCH, STEPS = 32, 16, 400
 
 text = mg.data.characters(mg.data.sonnets().lower())
 x, y = mg.data.windows(text.ids, LENGTH, step=3)
@@ -39,7 +34,7 @@ mg.random.seed(0)
 model = Writer(len(text.alphabet)).astype(np.float32)
 optimizer = mg.optim.RMSprop(model.parameters(), lr=0.003)
 rng = np.random.default_rng(0)
-for step in range(steps + 1):
+for step in range(STEPS + 1):
     rows = rng.integers(0, len(x), BATCH)
     scores, _ = model(x[rows])
     loss = nn.functional.cross_entropy(scores, y[rows])

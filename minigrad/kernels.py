@@ -21,7 +21,6 @@ import numpy as np
 from . import native, parallel
 
 F = TypeVar("F", bound=Callable)
-ANY_ORDER: set[Callable] = set()  # the functions that kernels call whose sums may be taken in any order
 
 
 class Kernel:
@@ -145,14 +144,15 @@ def in_any_order(function: F) -> F:
 
     It is meant for a loop that does nothing but add up: nothing else in it should depend on how terms are grouped.
     """
-    ANY_ORDER.add(function)
+    function.in_any_order = True  # type: ignore[attr-defined]
     return function
 
 
 def options(function: Callable) -> dict[str, Any]:
-    """How a function that a kernel calls is compiled."""
-    fastmath = native.FASTMATH | ({"reassoc": True} if function in ANY_ORDER else {})
-    return {**native.OPTIONS, "fastmath": fastmath, "forceinline": True}  # a call might fail, for all that LLVM knows
+    """How Numba compiles a function that a kernel calls."""
+    if not getattr(function, "in_any_order", False):
+        return native.OPTIONS
+    return native.OPTIONS | {"fastmath": native.FASTMATH | {"reassoc": True}}
 
 
 def called(function: Callable) -> list[FunctionType]:
@@ -204,16 +204,3 @@ def index(i: Any) -> Any:
     """In a kernel: i as an integer without sign. A negative index counts from the end in Python, and looking out for
     one keeps a loop over `x[at + i]` from being vectorised, unless both are known not to be negative."""
     return i
-
-
-def in_any_order(function: F) -> F:
-    """Decorator for a function that kernels call: its sums may be taken in any order, so that they are vectorised."""
-    function.in_any_order = True  # type: ignore[attr-defined]
-    return function
-
-
-def options(function: Callable) -> dict[str, Any]:
-    """How Numba compiles a function that a kernel calls."""
-    if not getattr(function, "in_any_order", False):
-        return native.OPTIONS
-    return native.OPTIONS | {"fastmath": native.FASTMATH | {"reassoc": True}}
