@@ -36,6 +36,7 @@ def convolutions(draw):
     return n, (*batch, channels, *lengths), (outputs, channels // groups, *kernel), params
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")  # torch copies then
 @some
 @given(call=convolutions(), with_bias=st.booleans(), layout=layouts, rng=rngs)
 def test_convolutions(call, with_bias, layout, rng):
