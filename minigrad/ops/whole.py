@@ -16,7 +16,6 @@ from .card import Op
 from .elementwise import astype
 from .shape import getitem, reshape
 
-
 SLOT = object()  # where in a nest a tensor goes
 
 
