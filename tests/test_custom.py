@@ -157,6 +157,18 @@ def test_no_gradient_where_the_rule_has_none():
     assert x.grad.dtype == np.float32
 
 
+def test_a_rule_that_forgets_the_samples():
+    """A gradient that is the same for all of them counts once for each."""
+
+    @mg.custom_gradient
+    def product(w, x):
+        return w * x
+
+    product.vjp(lambda g, y, w, x: (np.ones(4), g * w))
+    total = mg.grad(lambda w: mg.vmap(product, (None, 0))(w, rng.normal(size=(3, 4))).sum())(X)
+    assert total.tolist() == [3.0] * 4
+
+
 def test_integers_among_the_results():
     @mg.custom_gradient
     def largest(x):
