@@ -284,6 +284,8 @@ FUNCTIONS = {
     "full_like": lambda: same(lambda x: np.full_like(x, 3.0), X2),
     "full_like by sample": lambda: same(lambda x, y: np.full_like(x, y[0]), X2, X1),
     "view": lambda: same(lambda i: i.view("u8"), INTEGERS),
+    "indices apart": lambda: same(lambda x: x[[0, 1], :, [3, 0]], X3),
+    'indices apart by "..." for no axes': lambda: same(lambda x: x[:, [0, 0], ..., [2, -3]], X3),
     "any, all": lambda: same(lambda x: np.any(x > 1, axis=0) | np.all(x > -1), X2),
     "isclose, one by one": lambda: same(lambda x, r: np.isclose(x, r), X2, ROW),
     "var": lambda: same(lambda x: x.var(axis=(0, -1), ddof=1), X3),
@@ -351,7 +353,7 @@ def taken(key, i):
     return key.array[i] if isinstance(key, BatchedArray) else key
 
 
-@settings(max_examples=300)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_indexing(data):
     """Reading, writing, and adding at places, beside the same on each sample."""
