@@ -496,10 +496,7 @@ def _places(shape: tuple[int, ...], key: Any, level: Level) -> tuple[tuple, list
     arrays = [i for i, p in enumerate(parts) if isinstance(p, BatchedArray | np.ndarray)]
     if not arrays:
         return (slice(None), *parts), None
-    for i in [i for i, p in enumerate(parts) if p is Ellipsis]:
-        missing = len(shape) - sum(p is not None and p is not Ellipsis for p in parts)
-        parts[i : i + 1] = [slice(None)] * missing
-    index = [i for i, p in enumerate(parts) if p is not None and not isinstance(p, slice)]  # integers count, too
+    index = [i for i, p in enumerate(parts) if p is not None and not isinstance(p, slice | type(...))]  # integers, too
     together = index == list(range(index[0], index[-1] + 1))
     ndim = max(_ndim(parts[i]) for i in index)
     if not any(type(p) is BatchedArray and p.level is level for p in parts):
@@ -507,7 +504,8 @@ def _places(shape: tuple[int, ...], key: Any, level: Level) -> tuple[tuple, list
         return (slice(None), *parts), None if together else [ndim, *range(ndim)]
     samples = np.arange(level.size).reshape(-1, *(1,) * ndim)
     places = (samples, *[_spread(p, level, ndim) for p in parts])
-    before = index[0] if together else 0
+    skipped = len(shape) - sum(p is not None and p is not Ellipsis for p in parts)  # the axes that "..." stands for
+    before = sum(skipped if p is Ellipsis else 1 for p in parts[: index[0]]) if together else 0
     order = [0, *range(1 + ndim, 1 + ndim + before), *range(1, 1 + ndim)]
     return places, order if before else None
 

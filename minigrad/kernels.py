@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from . import native, parallel
+from .batching import BatchedArray
 
 F = TypeVar("F", bound=Callable)
 
@@ -63,6 +64,9 @@ class Kernel:
         kinds = tuple([(x.dtype.char, x.ndim) if isinstance(x, np.ndarray) else type(x) for x in arguments])
         entry = self.built.get(kinds)
         if entry is None:
+            for x in arguments:
+                if type(x) is BatchedArray:  # inside vmap: refused here, before the compiler would find out
+                    np.asarray(x)
             entry = self.built[kinds] = compiled(self.function, arguments)
         values: list[Any] = []
         for x in arguments:

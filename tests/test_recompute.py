@@ -107,6 +107,18 @@ def test_what_is_in_the_closure():
         np.testing.assert_allclose(a.data, b.data, rtol=1e-12)
 
 
+def test_a_closure_through_vmap_twice():
+    """What is the same for all samples receives the sum of their gradients in the gradient's gradient, too."""
+    found = []
+    for run in (lambda f: f, mg.checkpoint):
+
+        def total(w, run=run):
+            return mg.vmap(lambda x: run(lambda x: mg.tanh(x @ w) @ W)(x).sum() ** 2)(X).sum()
+
+        found.append(mg.hvp(total, W, np.ones((5, 5))).data)
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-12)
+
+
 def test_dropout_sees_the_same_mask_again():
     w = mg.tensor(W, requires_grad=True)
 

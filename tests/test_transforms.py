@@ -191,7 +191,9 @@ WIDE = np.random.default_rng(1).normal(size=(150, 3))
 
 
 @pytest.mark.parametrize("mode", ["auto", "forward", "reverse"])
-@pytest.mark.parametrize("f", [vector, spread_out, lambda lib: lambda x: x.sum() * x[0], lambda lib: lambda x: x[:2] * x[2]])
+@pytest.mark.parametrize(
+    "f", [vector, spread_out, lambda lib: lambda x: x.sum() * x[0], lambda lib: lambda x: x[:2] * x[2]]
+)
 @pytest.mark.parametrize("recording", [True, False])
 def test_jacobians_in_either_mode(f, mode, recording, monkeypatch):
     """Forward and reverse, all rows at once and in parts: the same numbers, and derivatives of them too."""
@@ -271,6 +273,14 @@ def test_several_outputs():
     y, dy = mg.jvp(lambda a, b: (a * b, a + b), (V, V * 2), (np.ones(3), np.zeros(3)))
     np.testing.assert_allclose(dy[0].data, V * 2)
     np.testing.assert_allclose(dy[1].data, np.ones(3))
+
+
+def test_a_pullback_of_the_outputs_themselves():
+    """They depend on the arguments, but as the gradient that comes in they are no part of what is differentiated."""
+    f = lambda x: (x * x, 3 * x)  # noqa: E731
+    x = mg.tensor(V, requires_grad=True)
+    y, pullback = mg.vjp(f, x)
+    np.testing.assert_allclose(pullback(y)[0].data, 2 * V**3 + 9 * V, rtol=1e-13)
 
 
 def test_a_pullback_may_be_called_again():

@@ -85,7 +85,7 @@ def scalar(f, args, params):
     """All results of a call as one number, of the float arrays."""
 
     def total(arrays):
-        ys = list(flatten(f(*put(args, arrays), **params))[0])
+        ys = flatten(f(*put(args, arrays), **params))[0]
         return sum((mg.sin(y + k) * (k + 1)).sum() for k, y in enumerate(ys))
 
     return total
@@ -284,6 +284,8 @@ FUNCTIONS = {
     "full_like": lambda: same(lambda x: np.full_like(x, 3.0), X2),
     "full_like by sample": lambda: same(lambda x, y: np.full_like(x, y[0]), X2, X1),
     "view": lambda: same(lambda i: i.view("u8"), INTEGERS),
+    "indices apart": lambda: same(lambda x: x[[0, 1], :, [3, 0]], X3),
+    'indices apart by "..." for no axes': lambda: same(lambda x: x[:, [0, 0], ..., [2, -3]], X3),
     "any, all": lambda: same(lambda x: np.any(x > 1, axis=0) | np.all(x > -1), X2),
     "isclose, one by one": lambda: same(lambda x, r: np.isclose(x, r), X2, ROW),
     "var": lambda: same(lambda x: x.var(axis=(0, -1), ddof=1), X3),
@@ -310,13 +312,13 @@ shapes_of_factors = st.sampled_from(
 @settings(max_examples=40)
 @given(shapes=shapes_of_factors, which=st.sampled_from(["both", "first", "second"]))
 def test_products(shapes, which):
-    a, b = (batched(*s) if which in (w, "both") else rng.normal(size=s) for s, w in zip(shapes, ("first", "second")))  # noqa: B905
-    same(np.matmul, a, b)
+    pairs = zip(shapes, ("first", "second"), strict=True)
+    same(np.matmul, *[batched(*shape) if which in (w, "both") else rng.normal(size=shape) for shape, w in pairs])
 
 
 @st.composite
 def keys(draw, shape):
-    """A key for an array of this shape: slices, integers, None, "...", masks, and index arrays, some of them batched."""
+    """A key for an array of this shape: slices, integers, None, "...", masks and index arrays, some of them batched."""
     parts, axis = [], 0
     several = draw(st.sampled_from([(), (2,), (2, 1)]))
     while axis < len(shape) and (not parts or draw(st.integers(0, 5))):
@@ -351,7 +353,7 @@ def taken(key, i):
     return key.array[i] if isinstance(key, BatchedArray) else key
 
 
-@settings(max_examples=300)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_indexing(data):
     """Reading, writing, and adding at places, beside the same on each sample."""
@@ -457,7 +459,8 @@ def test_nests_of_axes():
 def test_within_itself():
     ours = mg.vmap(mg.vmap(lambda a, b: mg.tanh(a) @ b, (None, 0)), (0, None))(A, B)
     np.testing.assert_allclose(ours.data, np.tanh(A) @ B.T)
-    three = mg.vmap(mg.vmap(mg.vmap(lambda a, b, c: (a * b * c).sum(), (0, None, None)), (None, 0, None)), (None, None, 0))
+    one = mg.vmap(lambda a, b, c: (a * b * c).sum(), (0, None, None))
+    three = mg.vmap(mg.vmap(one, (None, 0, None)), (None, None, 0))
     np.testing.assert_allclose(three(A, B, A).data, np.einsum("ai,bi,ci->cba", A, B, A))
     # one by one, inside and outside
     slow = mg.vmap(mg.vmap(lambda a, b: mg.tensor(np.sort((a * b).detach())), (None, 0)), (0, None))(A, B)
@@ -634,7 +637,8 @@ def test_a_users_own_op(op):
     for transform in (lambda f: f, mg.grad, mg.hessian):
         rows = np.stack([transform(f)(a).data for a in A])
         np.testing.assert_allclose(mg.vmap(transform(f))(A).data, rows, rtol=1e-12)
-    np.testing.assert_allclose(mg.grad(lambda x: mg.vmap(f)(x).sum())(A).data, np.stack([mg.grad(f)(a).data for a in A]))
+    rows = np.stack([mg.grad(f)(a).data for a in A])
+    np.testing.assert_allclose(mg.grad(lambda x: mg.vmap(f)(x).sum())(A).data, rows)
     nested = mg.vmap(mg.vmap(mg.grad(f)))(np.stack([A, -A]))
     np.testing.assert_allclose(nested.data[1], [mg.grad(f)(a).data for a in -A])
 
@@ -689,9 +693,8 @@ def test_gradients_of_a_network_for_each_sample(loss):
     parameters = dict(model.named_parameters())
     ours = mg.vmap(mg.grad(objective), in_axes=(None, 0, 0))(parameters, x, t)
     rows = stacked([mg.grad(objective)(parameters, a, b) for a, b in zip(x, t, strict=True)])
-    twin = torch.nn.Sequential(
-        torch.nn.Linear(4, 6), torch.nn.Tanh(), torch.nn.Linear(6, 6, bias=False), torch.nn.ReLU(), torch.nn.Linear(6, 3)
-    ).double()
+    linear, tanh, relu = torch.nn.Linear, torch.nn.Tanh(), torch.nn.ReLU()
+    twin = torch.nn.Sequential(linear(4, 6), tanh, linear(6, 6, bias=False), relu, linear(6, 3)).double()
     twin.load_state_dict({path: torch.from_numpy(v) for path, v in model.state_dict().items()})
     of_torch = getattr(torch.nn.functional, loss.split()[0])
 
@@ -754,20 +757,20 @@ REFUSED = [
     (lambda: mg.vmap(lambda x: mg.tensor(V)[:x])(np.arange(3)), TypeError, r"an index needs one number"),
     (lambda: mg.vmap(lambda x: np.asarray(x))(A), TypeError, r"there is one for each sample.*rather than np\.asarray"),
     (lambda: mg.vmap(lambda x: x[x > 0].sum())(A), TypeError, r"x\[mask\] picks"),
-    (lambda: mg.vmap(lambda x: np.nonzero(x > 0)[0])(A), TypeError, r"arrays of different shapes for different samples"),
-    (lambda: mg.vmap(lambda x: mg.ones(2) @ x)(A), ValueError, r"matmul\(tensor \(2,\), tensor \(4,\)\): 2 and 4 differ"),
-    (lambda: mg.vmap(lambda x, y: x)(A, B), ValueError, r"different numbers of samples: 3 in the one of shape \(3, 4\)"),
+    (lambda: mg.vmap(lambda x: np.nonzero(x > 0)[0])(A), TypeError, r"arrays of different shapes"),
+    (lambda: mg.vmap(lambda x: mg.ones(2) @ x)(A), ValueError, r"matmul\(tensor \(2,\), tensor \(4,\)\): 2 and 4 di"),
+    (lambda: mg.vmap(lambda x, y: x)(A, B), ValueError, r"different numbers of samples: 3 in the one of shape \(3"),
     (lambda: mg.vmap(lambda x: x)(3.0), ValueError, r"shape \(\) has no axis 0 to map over: in_axes=None is for"),
     (lambda: mg.vmap(lambda x: x)([1.0, 2.0]), ValueError, r"a list is a nest of numbers: make it an array"),
     (lambda: mg.vmap(lambda x: x, in_axes=2)(A), ValueError, r"shape \(3, 4\) has no axis 2"),
     (lambda: mg.vmap(lambda x: x, in_axes=None)(A), ValueError, r"no argument is mapped over"),
-    (lambda: mg.vmap(lambda x, y: x, in_axes=(0,))(A, B), ValueError, r"in_axes=\(0,\) does not have the form.*2 entries"),
+    (lambda: mg.vmap(lambda x, y: x, in_axes=(0,))(A, B), ValueError, r"in_axes=\(0,\) does not have .*2 entries"),
     (lambda: mg.vmap(lambda x: x, in_axes=({"a": 0},))({"b": A}), ValueError, r"in_axes=.*does not have the form"),
     (lambda: mg.vmap(lambda x: x, in_axes="0")(A), TypeError, r"in_axes is an axis, None or a nest of these, not '0'"),
     (lambda: mg.vmap(lambda x: x, out_axes=3)(A), ValueError, r"out_axes=3 is no axis of a result of shape \(3, 4\)"),
     (lambda: mg.vmap(lambda x: (x, x), out_axes=(0, None))(A), ValueError, r"out_axes=None is no axis"),
     (lambda: mg.vmap(lambda x: "text")(A), TypeError, r"the function returned str 'text', and no array"),
-    (lambda: mg.vmap(lambda x: backward_inside(x))(A), RuntimeError, r"backward inside vmap.*mg\.vmap\(mg\.grad\(loss\)"),
+    (lambda: mg.vmap(lambda x: backward_inside(x))(A), RuntimeError, r"backward inside vmap.*mg\.vmap\(mg\.gr"),
 ]  # fmt: skip
 
 
