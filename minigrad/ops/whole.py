@@ -15,6 +15,7 @@ from ..tensor import Tensor, plain
 from .card import Op
 from .elementwise import astype
 from .picking import getitem
+from .shape import reshape
 
 SLOT = object()  # where in a nest a tensor goes
 
