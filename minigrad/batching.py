@@ -3,7 +3,7 @@
 A BatchedArray has the shape of one sample and holds all samples, along an axis in front that nobody sees. It answers
 NumPy's calls itself: an elementwise function lines the hidden axes up, a reduction reduces the axes behind, `np.matmul`
 multiplies stacks. So the forward functions and gradient rules on the cards run on it unchanged, as they do on symbols.
-All ufuncs but gufuncs other than matmul, indexing, and the functions in the tables at the end are computed for all
+All ufuncs (of the gufuncs matmul and vecdot), indexing, and the functions in the tables at the end are computed for all
 samples at once; every other function is called for each sample, and the results are stacked.
 
 Calls of vmap nest, and so do these arrays: each belongs to a `Level`, and inside one of an inner level there may be one
@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
+from numpy.lib.stride_tricks import sliding_window_view
 
 _here = Path(__file__).parent
 _between = {str(_here / file) for file in ("batching.py", "tensor.py")}  # through which everybody asks for values
@@ -99,6 +100,8 @@ class BatchedArray(np.lib.mixins.NDArrayOperatorsMixin):
                 return _elementwise(ufunc, level, inputs, params)
             if ufunc is np.matmul and not params:
                 return _matmul(level, *inputs)
+            if ufunc is np.vecdot and not params and all(map(_ndim, inputs)):
+                return _wrapped(ufunc(*_aligned(level, inputs)), level)
         elif method in UFUNC_METHODS:
             done = UFUNC_METHODS[method](ufunc, level, *inputs, **params)
         return each_sample(getattr(ufunc, method), inputs, params) if done is NotImplemented else done
@@ -312,6 +315,18 @@ def innermost_array(x: Any) -> Any:
     return x
 
 
+def as_array(x: Any, dtype: Any = None) -> Any:
+    """np.asarray, which leaves batched arrays batched."""
+    if type(x) is not BatchedArray:
+        return np.asarray(x, dtype)
+    return x if dtype is None else x.astype(dtype, copy=False)
+
+
+def beneath(function: Callable, x: Any) -> Any:
+    """function(x), for one that is indifferent to further axes in front, by the values behind all levels."""
+    return BatchedArray(beneath(function, x.array), x.level) if type(x) is BatchedArray else function(x)
+
+
 def hide(x: Any, level: Level) -> BatchedArray:
     """An array with its first axis hidden at a level. An array of a level further in stays outermost."""
     if type(x) is BatchedArray and x.level.number > level.number:
@@ -391,6 +406,12 @@ def computed(forward: Callable, inputs: Any, params: dict[str, Any]) -> Any:
     return _stacked(forward, ys, level)
 
 
+SHARED = (
+    "a value for each sample would be written into an array that all samples share: write `a = a + b` for `a += b`, "
+    "and make arrays to write into by np.zeros_like(x) of an x that vmap passes in"
+)
+
+
 # ---- ufuncs ---------------------------------------------------------------------------------------------------------
 
 
@@ -428,10 +449,7 @@ def _elementwise(function: Callable, level: Level, inputs: tuple, params: dict[s
     if out is None:
         return _wrapped(function(*arrays[: len(inputs)], **params), level)
     if type(out) is not BatchedArray or out.level is not level or others:
-        raise NotBatched(
-            "a value for each sample would be written into an array that all samples share: write `a = a + b` for "
-            "`a += b`, and make arrays to write into by np.zeros_like(x) of an x that vmap passes in"
-        )
+        raise NotBatched(SHARED)
     function(*arrays[: len(inputs)], out=arrays[-1], **params)
     return out
 
@@ -452,7 +470,7 @@ def _shifted(axis: Any, ndim: int) -> Any:
 
 
 def _reduce(ufunc: np.ufunc, level: Level, x: Any, axis: Any = 0, *args: Any, **params: Any) -> Any:
-    if args or params.keys() - {"keepdims", "initial"}:
+    if args or params.keys() - {"keepdims", "initial", "dtype"}:
         return NotImplemented
     ndim = x.ndim
     if axis is None:
@@ -473,8 +491,10 @@ def _ufunc_outer(ufunc: np.ufunc, level: Level, a: Any, b: Any) -> Any:
 
 
 def _at(ufunc: np.ufunc, level: Level, x: Any, key: Any, *values: Any) -> Any:
-    if type(x) is not BatchedArray or len(values) != 1:
+    if len(values) != 1:
         return NotImplemented
+    if type(x) is not BatchedArray:
+        raise NotBatched(SHARED)
     x._write(key, values[0], ufunc.at)
     return None
 
@@ -496,18 +516,27 @@ def _places(shape: tuple[int, ...], key: Any, level: Level) -> tuple[tuple, list
     arrays = [i for i, p in enumerate(parts) if isinstance(p, BatchedArray | np.ndarray)]
     if not arrays:
         return (slice(None), *parts), None
-    index = [i for i, p in enumerate(parts) if p is not None and not isinstance(p, slice | type(...))]  # integers, too
-    together = index == list(range(index[0], index[-1] + 1))
+    index = _indices(parts)
+    together = index == list(range(index[0], index[-1] + 1))  # for NumPy, "..." stands between even as no axis
+    whole = parts
+    for i in [i for i, p in enumerate(parts) if p is Ellipsis]:
+        missing = len(shape) - sum(p is not None and p is not Ellipsis for p in parts)
+        parts = [*parts[:i], *[slice(None)] * missing, *parts[i + 1 :]]
+    index = _indices(parts)
     ndim = max(_ndim(parts[i]) for i in index)
     if not any(type(p) is BatchedArray and p.level is level for p in parts):
         # Indices that do not stand together give axes in front, before the hidden one.
-        return (slice(None), *parts), None if together else [ndim, *range(ndim)]
+        return (slice(None), *whole), None if together else [ndim, *range(ndim)]
     samples = np.arange(level.size).reshape(-1, *(1,) * ndim)
     places = (samples, *[_spread(p, level, ndim) for p in parts])
-    skipped = len(shape) - sum(p is not None and p is not Ellipsis for p in parts)  # the axes that "..." stands for
-    before = sum(skipped if p is Ellipsis else 1 for p in parts[: index[0]]) if together else 0
+    before = index[0] if together else 0
     order = [0, *range(1 + ndim, 1 + ndim + before), *range(1, 1 + ndim)]
     return places, order if before else None
+
+
+def _indices(parts: list[Any]) -> list[int]:
+    """Where in a key the arrays are, among which NumPy counts integers."""
+    return [i for i, p in enumerate(parts) if p is not None and p is not Ellipsis and not isinstance(p, slice)]
 
 
 def _is_mask(x: Any) -> bool:
@@ -735,6 +764,21 @@ def _along(function: Callable, default: Any = None, several: bool = False) -> Ca
     return along
 
 
+def _partitioned(function: Callable) -> Callable:
+    def partitioned(level: Level, x: Any, kth: Any, axis: int | None = -1, **params: Any) -> Any:
+        if innermost((kth, params)) is not None:
+            return NotImplemented
+        x, axis = (np.ravel(x), 0) if axis is None else (x, axis)
+        return BatchedArray(function(x.array, kth, _shifted(axis, x.ndim), **params), level)
+
+    return partitioned
+
+
+def _windows(level: Level, x: Any, window_shape: Any, axis: Any = None, **params: Any) -> Any:
+    axis = _shifted(tuple(range(x.ndim)) if axis is None else axis, x.ndim)
+    return BatchedArray(sliding_window_view(x.array, window_shape, axis, **params), level)
+
+
 def _each(function: Callable) -> Callable:
     """A function of each element of one array."""
 
@@ -759,11 +803,12 @@ def _of_matrices(function: Callable) -> Callable:
 
 def _solve(level: Level, a: Any, b: Any) -> Any:
     a, b = lifted(a, level), lifted(b, level)
-    if a.ndim != 2 or b.ndim > 2:
+    if a.ndim < 2 or not b.ndim:
         return NotImplemented
-    columns = b.array if b.ndim == 2 else b.array[..., None]
-    x = np.linalg.solve(a.array, columns)
-    return BatchedArray(x if b.ndim == 2 else x[..., 0], level)
+    columns = b[:, None] if b.ndim == 1 else b
+    ndim = max(a.ndim, columns.ndim)
+    x = np.linalg.solve(_spread(a, level, ndim), _spread(columns, level, ndim))
+    return BatchedArray(x[..., 0] if b.ndim == 1 else x, level)
 
 
 def _norm(level: Level, x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
@@ -825,6 +870,7 @@ FUNCTIONS: dict[Any, Callable] = {
     np.broadcast_to: _broadcast_to, np.concatenate: _concatenate, np.stack: _stack, np.repeat: _repeat, np.pad: _pad,
     np.take_along_axis: _take_along_axis, np.take: _take, np.roll: _roll, np.diff: _diff, np.linalg.solve: _solve,
     np.linalg.norm: _norm, np.trace: _two_axes(np.trace), np.diagonal: _two_axes(np.diagonal),
+    sliding_window_view: _windows,
     np.copy: lambda level, x: x.copy(), np.shape: lambda level, x: x.shape, np.ndim: lambda level, x: x.ndim,
     np.size: lambda level, x, axis=None: x.size if axis is None else x.shape[axis],
     np.may_share_memory: _share_memory, np.shares_memory: _share_memory, np.result_type: _result_type,
@@ -838,11 +884,12 @@ FUNCTIONS |= {f: _along(f, several=True) for f in (
 )}  # fmt: skip
 FUNCTIONS |= {f: _along(f) for f in (np.argmax, np.argmin, np.cumsum, np.cumprod)}
 FUNCTIONS |= {f: _along(f, -1) for f in (np.sort, np.argsort)}
-FUNCTIONS |= {f: _each(f) for f in (np.round, np.nan_to_num, np.sinc, np.real, np.i0, np.fix)}
+FUNCTIONS |= {f: _each(f) for f in (np.round, np.nan_to_num, np.sinc, np.real, np.i0, np.fix, np.isneginf)}
 FUNCTIONS |= {f: _of_matrices(f) for f in (
     np.tril, np.triu, np.linalg.inv, np.linalg.det, np.linalg.slogdet, np.linalg.cholesky, np.linalg.eigh,
     np.linalg.eigvalsh, np.linalg.svd, np.linalg.pinv, np.linalg.qr, np.linalg.matrix_power,
 )}  # fmt: skip
+FUNCTIONS |= {f: _partitioned(f) for f in (np.partition, np.argpartition)}
 FUNCTIONS |= {f: _filled(f) for f in (np.zeros_like, np.ones_like, np.empty_like, np.full_like)}
 
 METHODS: dict[str, Callable] = {f.__name__: f for f in (

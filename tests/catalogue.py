@@ -237,7 +237,8 @@ OTHERWISE = {
     "layer_norm": lambda x, weight, bias, eps=1e-5: F.layer_norm(x, weight.shape, weight, bias, eps),
     "rms_norm": lambda x, weight, eps=1e-5: F.rms_norm(x, weight.shape, weight, eps),
     "safe_softmax": lambda x: torch.softmax(x, -1),
-    "bce": lambda x, t: F.binary_cross_entropy(*torch.broadcast_tensors(x, t), reduction="none"),
+    # Written out: F.binary_cross_entropy adds 1e-12 to what its second derivatives are divided by, and loses digits.
+    "bce": lambda x, t: -(t * x.log().clamp(min=-100) + (1 - t) * (-x).log1p().clamp(min=-100)),
     "hardsigmoid": lambda x: F.relu6(x + 3) / 6,  # torch's own gradient has 1/6 in float32
     "gru": lambda gx, start, w, b: _gru(gx, start, w, b),
     "lstm": lambda gx, start, w: _lstm(gx, start, w),

@@ -10,6 +10,7 @@ import pytest
 from catalogue import close, sample, spaced, torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.lib.stride_tricks import sliding_window_view as windows
 
 import minigrad as mg
 from minigrad import nn
@@ -199,6 +200,7 @@ def same(f, *args):
 X1, X2, X3, SQUARE, ROW = batched(4), batched(2, 3), batched(2, 3, 4), batched(3, 3), rng.normal(size=3)
 INTEGERS = BatchedArray(rng.integers(0, 2, (N, 2, 1)), LEVEL)
 POSITIVE = BatchedArray(np.stack([np.eye(3) * (2 + i) + 0.1 for i in range(N)]), LEVEL)
+STACKS = BatchedArray(POSITIVE.array[:, None, :2, :2] + np.arange(5.0).reshape(5, 1, 1), LEVEL)
 FUNCTIONS = {
     "where": lambda: same(lambda x: np.where(x > 0, x, -1), X2),
     "where, mixed": lambda: same(lambda x, r: np.where(r > 0, x[0], r), X2, ROW),
@@ -244,6 +246,16 @@ FUNCTIONS = {
     "trace": lambda: same(np.trace, X3),
     "diagonal": lambda: same(lambda x: x.diagonal(1, 1, 2), X3),
     "median": lambda: same(lambda x: np.median(x, axis=-1), X2),
+    "partition": lambda: same(lambda x: np.partition(x, 1), X2),
+    "argpartition, flat": lambda: same(lambda x: np.argpartition(x, (0, 3), axis=None)[[0, 3]], X2),
+    "vecdot": lambda: same(np.vecdot, X2, ROW),
+    "vecdot by sample": lambda: same(np.vecdot, X1, X3),
+    "windows": lambda: same(lambda x: windows(x, (2, 3), (2, 0)), batched(3, 2, 4)),
+    "windows of all axes": lambda: same(lambda x: windows(x, (1, 2)), X2),
+    "dots for no axis": lambda: same(lambda x: x[:, [0, 2], ..., [1, 1]], X3),
+    "dots for no axis, by sample": lambda: same(lambda x, i: x[:, i[:, 0], ..., [1, 1]], X3, INTEGERS),
+    "isneginf": lambda: same(lambda x: np.isneginf(np.where(x > 0, x, -np.inf)), X2),
+    "sum of another dtype": lambda: same(lambda x: np.add.reduce(x, 1, dtype=np.float32), X2),
     "sort": lambda: same(np.sort, X2),
     "argsort": lambda: same(lambda x: x.argsort(0), X2),
     "argmax": lambda: same(np.argmax, X2),
@@ -264,6 +276,8 @@ FUNCTIONS = {
     "eigh": lambda: same(lambda x: np.linalg.eigh(x)[0], POSITIVE),
     "solve for a vector": lambda: same(lambda a, b: np.linalg.solve(a, b[0]), POSITIVE, X2),
     "solve for a matrix": lambda: same(lambda a, b: np.linalg.solve(a, b.T), POSITIVE, X2),
+    "solve of stacks": lambda: same(np.linalg.solve, STACKS, X2),
+    "solve of stacks, a vector": lambda: same(lambda a, b: np.linalg.solve(a, b[:, 0]), STACKS, X2),
     "solve, one matrix": lambda: same(lambda a, b: np.linalg.solve(a, b[0]), POSITIVE.array[0], X2),
     "norm": lambda: same(np.linalg.norm, X3),
     "norm of rows": lambda: same(lambda x: np.linalg.norm(x, 1, axis=1), X2),
@@ -318,7 +332,7 @@ def test_products(shapes, which):
 
 @st.composite
 def keys(draw, shape):
-    """A key for an array of this shape: slices, integers, None, "...", masks and index arrays, some of them batched."""
+    """A key for an array of this shape: slices, integers, None, "...", masks, and index arrays, some batched."""
     parts, axis = [], 0
     several = draw(st.sampled_from([(), (2,), (2, 1)]))
     while axis < len(shape) and (not parts or draw(st.integers(0, 5))):
@@ -399,6 +413,8 @@ def test_arrays_are_written_in_place():
         np.add(x, 1.0, out=np.zeros((2, 3)))
     with pytest.raises(TypeError, match="one for each sample"):
         np.zeros((2, 3))[...] = x
+    with pytest.raises(TypeError, match="all samples share"):
+        np.add.at(np.zeros(3), 0, x[0, 0])
     total = np.zeros(3)
     with pytest.raises(TypeError, match="all samples share"):
         total += x
@@ -620,6 +636,18 @@ def _(g, y, x, w):
     return g * up * w, (g * up * x)
 
 
+@mg.primitive
+def choosy(x, w):
+    return x * x * w if float(x.sum()) > 0 else -x * w
+
+
+@choosy.vjp
+def _(g, y, x, w):
+    """A rule that decides by values, on tensors too: it is run for each sample, at every order."""
+    values = x.detach() if isinstance(x, mg.Tensor) else x
+    return (g * 2 * x * w, g * x * x) if float(values.sum()) > 0 else (-g * w, -g * x)
+
+
 @mg.primitive(elementwise=True)
 def swish(x, beta=1.0):
     return x / (1 + np.exp(-beta * x))
@@ -631,16 +659,66 @@ def _(g, y, x, beta):
     return g * (s + beta * y * (1 - s))
 
 
-@pytest.mark.parametrize("op", [lambda x: native(x, V), lambda x: native(V, x), lambda x: swish(x, beta=2.0)])
+USERS = [lambda x: native(x, V), lambda x: native(V, x), lambda x: choosy(x, V), lambda x: choosy(V, x),
+         lambda x: choosy(x, x), lambda x: swish(x, beta=2.0)]  # fmt: skip
+
+
+@pytest.mark.parametrize("op", USERS)
 def test_a_users_own_op(op):
     f = lambda x: mg.sin(op(x)).sum()  # noqa: E731
     for transform in (lambda f: f, mg.grad, mg.hessian):
         rows = np.stack([transform(f)(a).data for a in A])
         np.testing.assert_allclose(mg.vmap(transform(f))(A).data, rows, rtol=1e-12)
-    rows = np.stack([mg.grad(f)(a).data for a in A])
-    np.testing.assert_allclose(mg.grad(lambda x: mg.vmap(f)(x).sum())(A).data, rows)
+    of_sum = mg.grad(lambda x: mg.vmap(f)(x).sum())(A)
+    np.testing.assert_allclose(of_sum.data, np.stack([mg.grad(f)(a).data for a in A]))
+    size = lambda x: (mg.grad(f)(x) ** 2).sum()  # noqa: E731
+    second = mg.grad(lambda x: mg.vmap(size)(x).sum())(A)
+    np.testing.assert_allclose(second.data, np.stack([mg.grad(size)(a).data for a in A]), rtol=1e-12)
     nested = mg.vmap(mg.vmap(mg.grad(f)))(np.stack([A, -A]))
     np.testing.assert_allclose(nested.data[1], [mg.grad(f)(a).data for a in -A])
+
+
+WITH_NAN = np.array([[1.0, 5, 2, 4], [np.nan, 3, 1, 2], [np.nan, 0, np.nan, 7]])
+MASKS = np.array([[[1, 0, 1], [1, 1, 0]], [[1, 0, 0], [0, 0, 1]], [[1, 1, 1], [1, 1, 1]]], bool)
+PLACES = np.array([[2, 0, 0], [1, 1, 1], [0, 2, -1]])
+CUBE = rng.normal(size=(N, 3, 4))
+BY_VALUES = {
+    "median": (mg.median, WITH_NAN),
+    "nanmedian": (mg.nanmedian, WITH_NAN),
+    "nanquantile": (lambda x: mg.nanquantile(x, [0.2, 0.9]), WITH_NAN),
+    "sort": (mg.sort, A),
+    "partition": (lambda x: mg.partition(x, 2)[2], A),
+    "take": (lambda x, i: mg.take(x, i, axis=0), CUBE, PLACES),
+    "take, wrapped": (lambda x, i: mg.take(x, i * 5, axis=1, mode="wrap"), CUBE, PLACES),
+    "take one": (lambda x, i: mg.take(x, i[0]), CUBE, PLACES),
+    "select": (lambda x: mg.select([x < -0.5, x < 0.5], [-x, x * x], 1.0), A),
+    "choose": (lambda x, i: mg.choose(abs(i), [x[:3], x[1:] * 2, x[:1]]), A, PLACES),
+    "index_add": (lambda x, i: mg.index_add(x, 0, i, x[::-1] * 2), CUBE, PLACES),
+    "put_along_axis": (lambda x, i: mg.put_along_axis(x, i[:, None] * 0 + i[:1], x[:, :1] * 3, 1), CUBE, PLACES),
+    "embedding": (lambda x, i: F.embedding(abs(i), x), CUBE, PLACES),
+    "embedding, padded": (lambda x, i: F.embedding(abs(i), x, padding_idx=0), CUBE, PLACES),
+    "nll_loss": (lambda x, i: F.nll_loss(mg.log_softmax(x), i + 1), CUBE, PLACES),
+    "attention": (lambda x, m: F.scaled_dot_product_attention(x[:2], x, x, m), CUBE, MASKS),
+}
+
+
+@pytest.mark.parametrize("name", BY_VALUES)
+def test_what_is_picked_differs_for_each_sample(name):
+    """For all at once: a fall back to one sample after the other would warn. Gradients, too; places may be shared."""
+    f, x, *others = BY_VALUES[name]
+    total = lambda x, *others: mg.sin(f(x, *others)).sum()  # noqa: E731
+    for transform, g in ((lambda g: g, f), (mg.grad, total)):
+        rows = [transform(g)(*row).data for row in zip(x, *others, strict=True)]
+        np.testing.assert_allclose(mg.vmap(transform(g))(x, *others).data, np.stack(rows), rtol=1e-12)
+    of_sum = mg.grad(lambda x: mg.vmap(total)(x, *others).sum())(x)
+    np.testing.assert_allclose(of_sum.data, np.stack(rows), rtol=1e-12)
+    if others:
+        axes = (None, *[0] * len(others))
+        rows = [f(x[0], *row).data for row in zip(*others, strict=True)]
+        np.testing.assert_allclose(mg.vmap(f, axes)(x[0], *others).data, np.stack(rows), rtol=1e-12)
+        shared = mg.grad(lambda s: mg.vmap(total, axes)(s, *others).sum())(x[0])
+        rows = [mg.grad(total)(x[0], *row).data for row in zip(*others, strict=True)]
+        np.testing.assert_allclose(shared.data, np.sum(rows, 0), rtol=1e-12)
 
 
 def test_a_users_op_may_not_write_into_samples():
@@ -693,8 +771,10 @@ def test_gradients_of_a_network_for_each_sample(loss):
     parameters = dict(model.named_parameters())
     ours = mg.vmap(mg.grad(objective), in_axes=(None, 0, 0))(parameters, x, t)
     rows = stacked([mg.grad(objective)(parameters, a, b) for a, b in zip(x, t, strict=True)])
-    linear, tanh, relu = torch.nn.Linear, torch.nn.Tanh(), torch.nn.ReLU()
-    twin = torch.nn.Sequential(linear(4, 6), tanh, linear(6, 6, bias=False), relu, linear(6, 3)).double()
+    twin = torch.nn.Sequential(
+        torch.nn.Linear(4, 6), torch.nn.Tanh(), torch.nn.Linear(6, 6, bias=False), torch.nn.ReLU(),
+        torch.nn.Linear(6, 3),
+    ).double()  # fmt: skip
     twin.load_state_dict({path: torch.from_numpy(v) for path, v in model.state_dict().items()})
     of_torch = getattr(torch.nn.functional, loss.split()[0])
 
@@ -757,20 +837,20 @@ REFUSED = [
     (lambda: mg.vmap(lambda x: mg.tensor(V)[:x])(np.arange(3)), TypeError, r"an index needs one number"),
     (lambda: mg.vmap(lambda x: np.asarray(x))(A), TypeError, r"there is one for each sample.*rather than np\.asarray"),
     (lambda: mg.vmap(lambda x: x[x > 0].sum())(A), TypeError, r"x\[mask\] picks"),
-    (lambda: mg.vmap(lambda x: np.nonzero(x > 0)[0])(A), TypeError, r"arrays of different shapes"),
-    (lambda: mg.vmap(lambda x: mg.ones(2) @ x)(A), ValueError, r"matmul\(tensor \(2,\), tensor \(4,\)\): 2 and 4 di"),
-    (lambda: mg.vmap(lambda x, y: x)(A, B), ValueError, r"different numbers of samples: 3 in the one of shape \(3"),
+    (lambda: mg.vmap(lambda x: np.nonzero(x > 0)[0])(A), TypeError, r"different shapes for different samples"),
+    (lambda: mg.vmap(lambda x: mg.ones(2) @ x)(A), ValueError, r"\(tensor \(2,\), tensor \(4,\)\): 2 and 4 differ"),
+    (lambda: mg.vmap(lambda x, y: x)(A, B), ValueError, r"numbers of samples: 3 in the one of shape \(3, 4\)"),
     (lambda: mg.vmap(lambda x: x)(3.0), ValueError, r"shape \(\) has no axis 0 to map over: in_axes=None is for"),
     (lambda: mg.vmap(lambda x: x)([1.0, 2.0]), ValueError, r"a list is a nest of numbers: make it an array"),
     (lambda: mg.vmap(lambda x: x, in_axes=2)(A), ValueError, r"shape \(3, 4\) has no axis 2"),
     (lambda: mg.vmap(lambda x: x, in_axes=None)(A), ValueError, r"no argument is mapped over"),
-    (lambda: mg.vmap(lambda x, y: x, in_axes=(0,))(A, B), ValueError, r"in_axes=\(0,\) does not have .*2 entries"),
+    (lambda: mg.vmap(lambda x, y: x, in_axes=(0,))(A, B), ValueError, r"in_axes=\(0,\) does not have the.*2 entries"),
     (lambda: mg.vmap(lambda x: x, in_axes=({"a": 0},))({"b": A}), ValueError, r"in_axes=.*does not have the form"),
-    (lambda: mg.vmap(lambda x: x, in_axes="0")(A), TypeError, r"in_axes is an axis, None or a nest of these, not '0'"),
+    (lambda: mg.vmap(lambda x: x, in_axes="0")(A), TypeError, r"in_axes is an axis, None or a nest.* not '0'"),
     (lambda: mg.vmap(lambda x: x, out_axes=3)(A), ValueError, r"out_axes=3 is no axis of a result of shape \(3, 4\)"),
     (lambda: mg.vmap(lambda x: (x, x), out_axes=(0, None))(A), ValueError, r"out_axes=None is no axis"),
     (lambda: mg.vmap(lambda x: "text")(A), TypeError, r"the function returned str 'text', and no array"),
-    (lambda: mg.vmap(lambda x: backward_inside(x))(A), RuntimeError, r"backward inside vmap.*mg\.vmap\(mg\.gr"),
+    (lambda: mg.vmap(lambda x: backward_inside(x))(A), RuntimeError, r"backward inside vmap.*vmap\(mg\.grad\(loss\)"),
 ]  # fmt: skip
 
 

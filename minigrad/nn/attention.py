@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
+from ..batching import BatchedArray
 from ..names import known
 from ..ops.attention import attention, masked, safe_softmax
 from ..tensor import Tensor, as_tensor, default_dtype, plain
@@ -76,7 +77,9 @@ def _checked(name: str, q: Tensor, k: Tensor, v: Tensor, mask: Any) -> Any:
                          "a value")  # fmt: skip
     if mask is None:
         return None
-    mask = mask if isinstance(mask, Tensor) and mask.requires_grad else np.asanyarray(plain(mask))
+    if not (isinstance(mask, Tensor) and mask.requires_grad):
+        mask = plain(mask)
+        mask = mask if type(mask) is BatchedArray else np.asanyarray(mask)
     if mask.dtype.kind not in "bfO":
         raise TypeError(f"{name}: a mask is boolean, or floating numbers to add to the scores, not {mask.dtype}")
     try:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
+from ..batching import as_array, innermost_array
 from ..tensor import Tensor, as_tensor, plain
 from . import init
 from .module import InputError, Module, length, new_parameter
@@ -25,7 +26,7 @@ def embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Tensor
             [1., 2.],
             [3., 4.]])
     """
-    index, weight = np.asarray(plain(input)), as_tensor(weight)
+    index, weight = as_array(plain(input)), as_tensor(weight)
     fault = _fault(index, weight.shape[0])
     if fault:
         raise (ValueError if index.dtype.kind in "iu" else TypeError)(f"embedding: {fault}")
@@ -33,7 +34,7 @@ def embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Tensor
     if padding_idx is None:
         return rows
     padding = (index == padding_idx % weight.shape[0])[..., None]
-    return ops.where(padding, rows.detach(), rows) if padding.any() else rows
+    return ops.where(padding, rows.detach(), rows) if innermost_array(padding).any() else rows
 
 
 def _fault(index: np.ndarray, n: int) -> str | None:
@@ -55,7 +56,7 @@ def one_hot(tensor: Any, num_classes: int = -1) -> np.ndarray:
     array([[1, 0, 0],
            [0, 0, 1]])
     """
-    index = np.asarray(plain(tensor))
+    index = as_array(plain(tensor))
     if index.dtype.kind not in "iu":
         raise TypeError(f"one_hot: classes are integers, not {index.dtype}")
     if num_classes == -1:
@@ -97,7 +98,7 @@ class Embedding(Module):
             self.weight.data[self.padding_idx] = 0
 
     def forward(self, input: Any) -> Tensor:
-        index = np.asarray(plain(input))
+        index = as_array(plain(input))
         fault = _fault(index, self.num_embeddings)
         if fault:
             raise InputError(self, fault)

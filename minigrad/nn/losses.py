@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
+from ..batching import as_array
 from ..names import known
 from ..ops import log_softmax, relu
 from ..tensor import Tensor, as_tensor, plain, warn_once
@@ -164,7 +165,7 @@ def nll_loss(
     >>> mg.nn.functional.nll_loss(mg.log_softmax([[0.0, 0.0]]), [1])
     tensor(0.69314718)
     """
-    input, target = as_tensor(input), np.asanyarray(plain(target))
+    input, target = as_tensor(input), as_array(plain(target))
     _warn_unless_logarithms("nll_loss", input)
     if target.dtype.kind not in "iu":
         raise ValueError(f"nll_loss: targets are the indices of classes, integers, and these are {target.dtype}")

@@ -74,7 +74,7 @@ def separate(outputs: list[Tensor], level: Level, since: int) -> None:
         t = todo.pop()
         if t._op is None or t._born <= since:
             continue
-        inside = is_batched(t._data, level)
+        inside = is_batched(t._data, level) and not (t._op is enter and t._params["level"] is level)
         for x in t._inputs:
             if type(x) is not Tensor or not x.requires_grad:
                 continue

@@ -10,6 +10,7 @@ matrix of eigenvectors, or of U, or of R, is positive.
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -97,7 +98,7 @@ def cholesky(a, upper=False):
     square(a)
     wrong = "is not positive definite: some eigenvalue is 0 or negative. a + r * eye with a larger r (a ridge) is"
     y = each_matrix(np.linalg.cholesky, symmetric(a), wrong=wrong)
-    return np.ascontiguousarray(transposed(y)) if upper else y
+    return transposed(y).copy() if upper else y
 
 
 # ---- QR ------------------------------------------------------------------------------------------------------------
@@ -235,7 +236,7 @@ def over_gaps(k, gap):
 def columns_of(*gradients):
     """Which columns, that is, which vectors, get a gradient at all."""
     found = [(plain(g) != 0).any(axis=-2) for g in gradients if plain(g).dtype != object]
-    return np.logical_or.reduce(found) if found else None
+    return functools.reduce(np.logical_or, found) if found else None
 
 
 def apart(x, values, used):

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
+from ..batching import beneath, innermost_array
 from ..tensor import Tensor, as_tensor, plain
 from .card import composite
 from .elementwise import where
@@ -178,16 +179,22 @@ def _neighbours(rows: Any, q: np.ndarray, method: Any, leave_nan: bool) -> tuple
     n = rows.shape[-1]
     is_nan = np.isnan(rows) if rows.dtype.kind == "f" else np.zeros((1,) * rows.ndim, bool)
     counts = np.broadcast_to(n - np.count_nonzero(is_nan, axis=-1), rows.shape[:-1])
-    many, which = np.unique(counts if leave_nan else np.full(counts.shape, n), return_inverse=True)
-    # Among the numbers 0, 1, 2, ..., NumPy's own quantile is the place.
-    table = np.array([np.quantile(np.arange(max(m, 1)), q, method=method) for m in many]).reshape(len(many), len(q))
-    places = table[which.reshape(counts.shape)]
-    if not leave_nan:
-        places[counts < n] = n - 1  # nan is sorted behind all others, and is the result
+    if leave_nan:
+        places = beneath(lambda counts: _places(counts, q, method), counts)
+    else:  # nan is sorted behind all others, and is the result
+        places = np.where(counts[..., None] < n, n - 1, _places(np.array(n), q, method))
     floor = np.floor(places)
     share = (places - floor).astype(rows.dtype if rows.dtype.kind == "f" else float)
     lower, upper = floor.astype(int), np.ceil(places).astype(int)
-    wanted = np.unique(np.concatenate([lower.ravel(), upper.ravel(), [n - 1]]))
+    wanted = np.unique(np.concatenate([*(innermost_array(i).ravel() for i in (lower, upper)), [n - 1]]))
     order = np.argpartition(rows, wanted, axis=-1)
     lower, upper = (np.take_along_axis(order, i, -1) for i in (lower, upper))
-    return lower, upper, share, (counts == 0) if leave_nan and not counts.all() else None
+    return lower, upper, share, (counts == 0) if leave_nan and not innermost_array(counts).all() else None
+
+
+def _places(counts: np.ndarray, q: np.ndarray, method: Any) -> np.ndarray:
+    """Where the quantiles of so many sorted elements are; they are along an axis behind."""
+    many, which = np.unique(counts, return_inverse=True)
+    # Among the numbers 0, 1, 2, ..., NumPy's own quantile is the place.
+    table = np.array([np.quantile(np.arange(max(m, 1)), q, method=method) for m in many]).reshape(len(many), len(q))
+    return table[which.reshape(counts.shape)]

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
+from ..batching import BatchedArray, as_array, innermost
 from ..kernels import kernel
 from ..tensor import Tensor, as_tensor, plain
 from .card import composite, op
@@ -51,6 +52,8 @@ def scatter(x, key=(), shape=()):
     y = np.zeros_like(x, order="C", shape=shape)
     if picks_once(key):
         y[key] = x
+    elif innermost(key) is not None:  # inside mg.vmap, other places for each sample
+        np.add.at(y, key, x)
     elif y.ndim == 1 and isinstance(key, np.ndarray):
         np.add.at(y, key.ravel(), x.ravel())
     elif x.size > 4000 and x.dtype.char in "fd" and type(x) is np.ndarray:  # np.add.at takes 6 ns an element
@@ -133,7 +136,7 @@ def one_each(function, arr, indices, axis):
         raise ValueError(f"{function}: indices {indices.shape} and array {arr.shape} must have as many axes")
     axis = normalize_axis_index(axis, arr.ndim, function)
     n, steps = arr.shape[axis], [math.prod(arr.shape[i + 1 :]) for i in range(arr.ndim)]
-    indices = np.asarray(in_range(function, indices, n, "raise"))
+    indices = as_array(in_range(function, indices, n, "raise"))
     outside = (indices < -n) | (indices >= n)
     if np.any(outside):
         raise IndexError(f"{function}: index {indices[outside][0]} is out of bounds for axis {axis} with size {n}")
@@ -168,8 +171,7 @@ def take(a: Any, indices: Any, axis: int | None = None, out: None = None, mode: 
 
 def in_range(function, indices, n, mode):
     """Integers as indices into n elements: checked, wrapped or clipped."""
-    indices = plain_key(indices)
-    indices = np.asarray(indices)
+    indices = as_array(plain_key(indices))
     if indices.dtype.kind not in "biu" and not indices.dtype.hasobject:
         raise TypeError(f"{function}: indices must be integers, not {indices.dtype}")
     if mode not in ("raise", "wrap", "clip"):
@@ -179,7 +181,7 @@ def in_range(function, indices, n, mode):
     indices = indices.astype(np.intp)
     if n and mode != "raise":
         indices = indices % n if mode == "wrap" else indices.clip(0, n - 1)
-    return indices if indices.ndim else int(indices)
+    return indices if indices.ndim or type(indices) is BatchedArray else int(indices)
 
 
 @composite(np.compress,
@@ -259,8 +261,8 @@ def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0)
     y = default
     for condition, choice in zip(reversed(condlist), reversed(choicelist), strict=True):
         condition = plain(condition)
-        if np.asarray(condition).dtype.kind not in "bO":
-            raise TypeError(f"select: a condition must be of bool, not {np.asarray(condition).dtype}, as in x > 0")
+        if as_array(condition).dtype.kind not in "bO":
+            raise TypeError(f"select: a condition must be of bool, not {as_array(condition).dtype}, as in x > 0")
         y = where(condition, choice, y)
     return y
 
@@ -278,7 +280,7 @@ def choose(a: Any, choices: Any, out: None = None, mode: str = "raise") -> Tenso
     """
     unsupported("choose", out=out)
     choices, n = list(choices), len(choices)
-    a = np.asarray(in_range("choose", a, n, mode))
+    a = as_array(in_range("choose", a, n, mode))
     if mode == "raise" and np.any((a < 0) | (a >= n)):
         raise ValueError(f"choose: with {n} choices, the numbers must be from 0 to {n - 1}")
     return select([a == i for i in range(n)], choices)

@@ -82,20 +82,20 @@ def solved(a, b):
     """
     n, dtype = len(b), np.result_type(a, b, np.float16)
     if n < 64 or math.prod(b.shape[1:]) > 1024:  # then a row is long enough to be worth a step of its own
-        y = np.array(b, dtype)
+        y = b.astype(dtype)
         for i in range(1, n):
             y[i] += a[i] * y[i - 1]
         return y
     m = math.isqrt(n)
     k = -(-n // m)  # k blocks of m, the last one filled up with zeros
-    factors, y = np.zeros((2, k * m, *b.shape[1:]), dtype)
+    factors, y = np.zeros_like(b, dtype, shape=(2, k * m, *b.shape[1:]))
     factors[1:n], y[:n] = a[1:], b
     factors, y = (np.moveaxis(x.reshape(k, m, *b.shape[1:]), 1, 0).copy() for x in (factors, y))
     most = np.finfo(dtype).max
     for i in range(1, m):
         y[i] += factors[i] * y[i - 1]
         with np.errstate(over="ignore"):
-            np.clip(factors[i] * factors[i - 1], -most, most, out=factors[i])
+            factors[i] = np.clip(factors[i] * factors[i - 1], -most, most)
     factors[:, 1:] *= solved(factors[-1], y[-1])[:-1]
     y[:, 1:] += factors[:, 1:]
     return np.moveaxis(y, 0, 1).reshape(k * m, *b.shape[1:])[:n]

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.linalg import LinAlgError
 
+from ..batching import as_array, beneath
 from ..tensor import Tensor, as_tensor, plain
 from .card import composite, op
 
@@ -168,7 +169,7 @@ def solve(a, b):
 
 def _solved(function, a, b):
     square(a)
-    a, b = np.asarray(a), np.asarray(b)
+    a, b = as_array(a), as_array(b)
     if b.ndim == 0 or b.shape[-2:][0] != a.shape[-1]:
         raise LinAlgError(f"{a.shape[-1]} equations need as many rows on the right-hand side, whose shape is {b.shape}")
     return each_matrix(function, a, b, wrong=SINGULAR)
@@ -449,4 +450,4 @@ def expm(a):
             [0., 1.]])
     """
     square(a)
-    return _scipy().expm(a)
+    return beneath(_scipy().expm, a)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..batching import as_array, beneath
 from ..tensor import Tensor
 from .card import SCIPY, elementwise
 from .elementwise import cbrt, exp2, expm1, log1p, sigmoid
@@ -36,7 +37,7 @@ def _of_two(name: str) -> Callable:
 
     def forward(a, b):
         dtype = np.result_type(a, b)
-        return getattr(_special(), name)(np.asarray(a, dtype), np.asarray(b, dtype))
+        return getattr(_special(), name)(as_array(a, dtype), as_array(b, dtype))
 
     return forward
 
@@ -211,7 +212,8 @@ def _spherical_jn(x, n=2):
     """By the start of its power series near 0, where SciPy's loses digits, and nan comes of tiny numbers."""
     tiny = np.absolute(x) < 1e-4
     start = x**n / float(np.prod(np.arange(3.0, 2 * n + 2, 2))) * (1 - x * x / (4 * n + 6))
-    return np.where(tiny, start, _special().spherical_jn(n, np.where(tiny, 1, x)).astype(np.result_type(x, 0.0)))
+    y = beneath(lambda x: _special().spherical_jn(n, x), np.where(tiny, 1, x))
+    return np.where(tiny, start, y.astype(np.result_type(x, 0.0)))
 
 
 spherical_jn_ = elementwise("spherical_jn", _spherical_jn,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
+from ..batching import BatchedArray, as_array
 from ..tensor import Tensor, as_tensor, describe, plain
 from .card import NUMPY, composite, op
 from .elementwise import where
@@ -38,11 +39,11 @@ def _written(g, y, x, value, key):
     vjp=(lambda g, y, x, value, key: setitem_(g, 0, key=key),
          _written))
 def setitem_(x, value, key=()):
-    if np.asarray(value).dtype.hasobject and not x.dtype.hasobject:  # then y must hold symbols, too
+    if as_array(value).dtype.hasobject and not x.dtype.hasobject:  # then y must hold symbols, too
         y = np.zeros_like(value, shape=x.shape)
         y[...] = x
     else:
-        y = np.array(x, subok=True)
+        y = x.copy() if type(x) is BatchedArray else np.array(x, subok=True)
     y[key] = value
     return y
 
@@ -113,7 +114,7 @@ def index_add(x: Any, axis: int, index: Any, source: Any, alpha: Any = 1) -> Ten
     """
     x, source = as_tensor(x), as_tensor(source)
     axis = normalize_axis_index(axis, x.ndim, "index_add")
-    index = np.asarray(in_range("index_add", index, x.shape[axis], "raise"))
+    index = as_array(in_range("index_add", index, x.shape[axis], "raise"))
     if index.ndim != 1:
         raise ValueError(f"index_add: index must be a row of integers, not of shape {index.shape}")
     right = (*x.shape[:axis], index.size, *x.shape[axis + 1 :])
