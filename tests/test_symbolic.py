@@ -174,6 +174,8 @@ def exponential(a):
 
 
 exp, log = sympy.exp, sympy.log
+
+
 def logistic(x):
     return 1 / (1 + exp(-x))
 

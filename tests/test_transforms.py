@@ -191,7 +191,9 @@ WIDE = np.random.default_rng(1).normal(size=(150, 3))
 
 
 @pytest.mark.parametrize("mode", ["auto", "forward", "reverse"])
-@pytest.mark.parametrize("f", [vector, spread_out, lambda lib: lambda x: x.sum() * x[0], lambda lib: lambda x: x[:2] * x[2]])
+@pytest.mark.parametrize(
+    "f", [vector, spread_out, lambda lib: lambda x: x.sum() * x[0], lambda lib: lambda x: x[:2] * x[2]]
+)
 @pytest.mark.parametrize("recording", [True, False])
 def test_jacobians_in_either_mode(f, mode, recording, monkeypatch):
     """Forward and reverse, all rows at once and in parts: the same numbers, and derivatives of them too."""

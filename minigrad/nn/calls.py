@@ -16,9 +16,9 @@ def functional_call(module: Module, parameters: Mapping[str, Any], args: Any = (
     """What the module returns with other tensors in place of parameters and buffers, named by their paths.
 
     `args` is a tuple, or the only argument. Those that are not named stay the module's own, and the module is
-    afterwards as it was; where a parameter is shared, naming one of its paths replaces it everywhere. So a module becomes
-    a function of its parameters, which `mg.grad`, `mg.vmap` and the others take. Raises ValueError for an unknown path,
-    and for another shape.
+    afterwards as it was; where a parameter is shared, naming one of its paths replaces it everywhere. So a module
+    becomes a function of its parameters, which `mg.grad`, `mg.vmap` and the others take. Raises ValueError for an
+    unknown path, and for another shape.
 
     >>> model = mg.nn.Linear(2, 1)
     >>> def loss(parameters, x, t):
