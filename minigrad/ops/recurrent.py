@@ -22,6 +22,7 @@ from ..kernels import kernel, real
 from ..tensor import FREE, Tensor, mode
 from .card import op
 from .elementwise import sigmoid
+from .loops import of_one_kind
 from .products import rows
 
 __all__: list[str] = []  # the layers in nn/recurrent.py are the public face
@@ -60,12 +61,6 @@ def once(backward: Callable) -> Callable:
         return known[1]
 
     return shared
-
-
-def native(*arrays: Any) -> bool:
-    """Whether kernels can run on these: plain arrays, all of one dtype, float32 or float64."""
-    dtype = arrays[0].dtype
-    return dtype.char in "fd" and all(type(x) is np.ndarray and x.dtype == dtype for x in arrays)
 
 
 def compact(*arrays: Any) -> list[Any]:
@@ -124,7 +119,7 @@ def relu_step_back(g, y, dh, dz, t):
 @once
 def _rnn_back(g, y, gx, start, w, nonlinearity):
     """The gradients of every step's sum before the nonlinearity, and of the start."""
-    if native(y, gx, start, w):
+    if of_one_kind(y, gx, start, w):
         g, y, w = compact(g.astype(y.dtype, copy=False), y, w)
         dz, dh = np.empty_like(gx, order="C"), np.zeros_like(start, order="C")
         step = (tanh_step_back if nonlinearity == "tanh" else relu_step_back).repeated(g, y, dh, dz)
@@ -150,7 +145,7 @@ def rnn(gx, start, w, nonlinearity="tanh"):
 
     gx is (time, batch, width), start (batch, width), w (width, width); the result (time + 1, batch, width).
     """
-    if not native(gx, start, w):
+    if not of_one_kind(gx, start, w):
         return _rnn(gx, start, w, nonlinearity)
     gx, w = compact(gx, w.T)
     y = np.empty((len(gx) + 1, *gx.shape[1:]), gx.dtype)
@@ -236,7 +231,7 @@ def lstm_step_back(g, y, gates, dh, dc, dz, t):
 def _lstm_back(g, y, gx, start, w):
     """The gradients of every step's sums before the gates, and of the start."""
     kept = GATES.of(y)
-    if kept and native(y, gx, start, w):
+    if kept and of_one_kind(y, gx, start, w):
         g, w = compact(g.astype(y.dtype, copy=False), w)
         dz = np.empty_like(gx, order="C")
         d = np.zeros_like(start, order="C")
@@ -269,7 +264,7 @@ def lstm(gx, start, w):
         c_t = sigmoid(z_f) c_{t-1} + sigmoid(z_i) tanh(z_n)
         h_t = sigmoid(z_o) tanh(c_t)
     """
-    if not native(gx, start, w):
+    if not of_one_kind(gx, start, w):
         return _lstm(gx, start, w)
     gx, w = compact(gx, w.T)
     y = np.empty((2, len(gx) + 1, *start.shape[1:]), gx.dtype)
@@ -348,7 +343,7 @@ def gru_step_back(g, y, gates, dh, dz, dp, carried, t):
 def _gru_back(g, y, gx, start, w, b):
     """The gradients of what the inputs give to each step, of the start, and of what the states give to each step."""
     kept = GATES.of(y)
-    if kept and native(y, gx, start, w, b):
+    if kept and of_one_kind(y, gx, start, w, b):
         g, w = compact(g.astype(y.dtype, copy=False), w)
         dz, dp = np.empty_like(gx, order="C"), np.empty_like(gx, order="C")
         dh, carried = np.zeros_like(start, order="C"), np.zeros_like(start, order="C")
@@ -383,7 +378,7 @@ def gru(gx, start, w, b):
         r = sigmoid(gx_r + p_r),  u = sigmoid(gx_u + p_u),  n = tanh(gx_n + r p_n)
         h_t = (1 - u) n + u h_{t-1}
     """
-    if not native(gx, start, w, b):
+    if not of_one_kind(gx, start, w, b):
         return _gru(gx, start, w, b)
     gx, w, b = compact(gx, w.T, b)
     y = np.empty((len(gx) + 1, *start.shape), gx.dtype)
