@@ -40,7 +40,7 @@ def _centred_and_scale(x, axes, eps, centred):
     return d, 1 / np.sqrt(_mean(d * d, axes) + eps)
 
 
-def _by_input(d, h, s, axes, centred):
+def _by_sample(d, h, s, axes, centred):
     gx = d - h * _mean(d * h, axes)
     return (gx - _mean(d, axes) if centred else gx) * s
 
@@ -68,7 +68,7 @@ def _gradients(g, x, weight, eps, centred):
     axes, samples = _axes(x, weight)
     d, s = _centred_and_scale(x, axes, eps, centred)
     h = d * s
-    gx = _by_input(g * weight, h, s, axes, centred)
+    gx = _by_sample(g * weight, h, s, axes, centred)
     return gx, np.add.reduce(g * h, axis=samples), np.add.reduce(g, axis=samples)
 
 
@@ -139,7 +139,7 @@ def rms_norm_(x, weight, eps=1e-5):
 
 
 @op(cases=[([(3, 2)], {"axis": 0}), ([(2, 1, 2)], {"axis": (0, 2)})],
-    vjp=lambda g, y, x, axis, eps: _by_input(g, y, _centred_and_scale(x, axis, eps, True)[1], axis, True))
+    vjp=lambda g, y, x, axis, eps: _by_sample(g, y, _centred_and_scale(x, axis, eps, True)[1], axis, True))
 def standardize(x, axis=-1, eps=1e-5):
     """(x - mean) / sqrt(variance + eps) along one axis or several, the variance that of all elements (not unbiased).
 

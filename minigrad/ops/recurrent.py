@@ -139,7 +139,8 @@ def _rnn_back(g, y, gx, start, w, nonlinearity):
     cases=[([(2, 1, 2), (1, 2), (2, 2)], {}), ([(1, 2, 1), (2, 1), (1, 1)], {"nonlinearity": "relu"})],
     vjp=(lambda g, y, gx, start, w, nonlinearity: _rnn_back(g, y, gx, start, w, nonlinearity)[0],
          lambda g, y, gx, start, w, nonlinearity: _rnn_back(g, y, gx, start, w, nonlinearity)[1],
-         lambda g, y, gx, start, w, nonlinearity: _by_weight(_rnn_back(g, y, gx, start, w, nonlinearity)[0], y[:-1])))
+         lambda g, y, gx, start, w, nonlinearity: _by_recurrent_weight(
+             _rnn_back(g, y, gx, start, w, nonlinearity)[0], y[:-1])))
 def rnn(gx, start, w, nonlinearity="tanh"):
     """h_t = tanh(gx_t + h_{t-1} w^T), or relu of it: all h from the start on.
 
@@ -157,7 +158,7 @@ def rnn(gx, start, w, nonlinearity="tanh"):
     return y
 
 
-def _by_weight(dz, h):
+def _by_recurrent_weight(dz, h):
     """The gradient of the weight in h @ w.T, summed over all steps."""
     return np.dot(rows(dz).T, rows(h))
 
@@ -254,7 +255,7 @@ def _lstm_back(g, y, gx, start, w):
 @op(arity=3, sympy=_lstm, cases=[([(1, 2, 4), (2, 2, 1), (4, 1)], {}), ([(2, 1, 4), (2, 1, 1), (4, 1)], {})],
     vjp=(lambda g, y, gx, start, w: _lstm_back(g, y, gx, start, w)[0],
          lambda g, y, gx, start, w: _lstm_back(g, y, gx, start, w)[1],
-         lambda g, y, gx, start, w: _by_weight(_lstm_back(g, y, gx, start, w)[0], y[0, :-1])))
+         lambda g, y, gx, start, w: _by_recurrent_weight(_lstm_back(g, y, gx, start, w)[0], y[0, :-1])))
 def lstm(gx, start, w):
     """The states h and c of a long short-term memory, from the start on.
 
@@ -367,7 +368,7 @@ def _gru_back(g, y, gx, start, w, b):
     cases=[([(1, 2, 3), (2, 1), (3, 1), (3,)], {}), ([(2, 1, 3), (1, 1), (3, 1), (3,)], {})],
     vjp=(lambda g, y, gx, start, w, b: _gru_back(g, y, gx, start, w, b)[0],
          lambda g, y, gx, start, w, b: _gru_back(g, y, gx, start, w, b)[1],
-         lambda g, y, gx, start, w, b: _by_weight(_gru_back(g, y, gx, start, w, b)[2], y[:-1]),
+         lambda g, y, gx, start, w, b: _by_recurrent_weight(_gru_back(g, y, gx, start, w, b)[2], y[:-1]),
          lambda g, y, gx, start, w, b: np.add.reduce(_gru_back(g, y, gx, start, w, b)[2], axis=(0, 1))))
 def gru(gx, start, w, b):
     """The states of a gated recurrent unit, from the start on.
