@@ -119,8 +119,11 @@ def composite_columns(op: Composite) -> list[str]:
 
 def judged(op: Composite, inputs: list, params: dict) -> tuple[str, list[str]]:
     """The verdict on a call, and the ops in it."""
-    leaves, rebuild = flatten([filled(x, np.random.default_rng(0)) for x in inputs])
-    variables = [i for i, x in enumerate(leaves) if isinstance(x, np.ndarray) and x.dtype.kind == "f"]
+    random: list[np.ndarray] = []
+    leaves, rebuild = flatten([filled(x, np.random.default_rng(0), random) for x in inputs])
+    floats = [i for i, x in enumerate(leaves) if isinstance(x, np.ndarray) and x.dtype.kind == "f"]
+    # An array that a case gives may have to be as it is, such as one that must ascend.
+    variables = [i for i in floats if any(leaves[i] is x for x in random)] or floats
 
     def call(*xs: mg.Tensor) -> Any:
         given = dict(zip(variables, xs, strict=True))
@@ -131,11 +134,14 @@ def judged(op: Composite, inputs: list, params: dict) -> tuple[str, list[str]]:
     return report.verdict, [name for y in results for name in mg.verify.ops_of(y)]
 
 
-def filled(x: Any, rng: np.random.Generator) -> Any:
-    """An input of a case: random numbers for a shape."""
+def filled(x: Any, rng: np.random.Generator, random: list[np.ndarray]) -> Any:
+    """An input of a case: random numbers for a shape, which are put among the `random` ones."""
     if isinstance(x, list):
-        return [filled(part, rng) for part in x]
-    return rng.normal(size=x) if isinstance(x, tuple) else x
+        return [filled(part, rng, random) for part in x]
+    if not isinstance(x, tuple) or not all(isinstance(n, int) for n in x):
+        return x
+    random.append(np.asarray(rng.normal(size=x)))
+    return random[-1]
 
 
 def code(text: str) -> str:

@@ -97,6 +97,8 @@ def _polygamma(x, n=0):
     start = z.log() - 1 / (2 * z) if n == 0 else sign * (factorial(n - 1) / z**n + factorial(n) / (2 * z ** (n + 1)))
     steps = sum(b * factorial(2 * j + n - 1) / factorial(2 * j) / z ** (2 * j + n) for j, b in enumerate(BERNOULLI, 1))
     return start + sign * (steps + sum(factorial(n) / (x + k) ** (n + 1) for k in range(12)))
+
+
 def _linspace(start, stop, num, endpoint, axis):
     steps = max(num - endpoint, 1)
     return torch.stack([torch.lerp(start, stop, i / steps) for i in range(num)], axis)
@@ -114,6 +116,8 @@ def _setitem(x, value, key):
     y = x.clone()
     y[key] = value
     return y
+
+
 def _columns(b):
     """A right-hand side as a matrix, and whether it was a vector (for NumPy: only if it has one axis)."""
     return (b[:, None], True) if b.ndim == 1 else (b, False)
@@ -178,6 +182,8 @@ def _gru(gx, start, w, b):
     for x in gx:
         states.append(torch.gru_cell(x, states[-1], torch.eye(len(w), dtype=w.dtype), w, torch.zeros_like(b), b))
     return torch.stack(states)
+
+
 def _convolution(x, w, *b, stride, padding, dilation, groups, size):
     """torch's convolution of x padded or cropped to what `size` outputs need."""
     each = zip(x.shape[2:], w.shape[2:], stride, padding, dilation, size, strict=True)

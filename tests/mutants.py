@@ -78,7 +78,7 @@ TABLE = [
      "np.where((x > y) | (lo > hi), g, 0)",
      "np.where((x > hi) | (lo > y), g, 0)"),
     ("relu", "y = max(x, 0) is positive where x is",
-     "np.where(x > 0, g, 0)"),
+     "where_positive(g, x)"),
     ("fmax[0]", "y = fmax(a, b) is b or a, and a >= a",
      "np.where((a >= y) | np.isnan(b), g, 0)"),
     ("fmax[1]", "y = fmax(a, b) is b or a, and a >= a",
@@ -110,9 +110,8 @@ TABLE = [
      "return np.where(r == 0, 2, r)", "return np.where(r == 0, -1, r)"),
     ("root", "the root y of x is 0 where x is 0, and only there",
      "g / (n * np.where(x == 0, np.inf, y) ** (n - 1))"),
-    ("_by_choice", "g, y and x are of one dtype",
-     "ties = spread(np.add.reduce(chosen.astype(g.dtype), axis=axis, keepdims=keepdims), x, axis, keepdims)",
-     "ties = spread(np.add.reduce(chosen.astype(y.dtype), axis=axis, keepdims=keepdims), x, axis, keepdims)"),
+    ("_shared", "g and x are of one dtype",
+     "ties = spread(np.add.reduce(chosen.astype(g.dtype), axis=axis, keepdims=keepdims), x, axis, keepdims)"),
     ("_part", NDIM,
      "return g[along(axis % y.ndim, slice(start, start + xs[i].shape[axis]))]"),
     ("stack", NDIM,
@@ -156,17 +155,18 @@ TABLE = [
     ("_matmul_by_b", "a has one axis, so the new axis 1 is the last one",
      "return np.expand_dims(a, 1) * np.expand_dims(g, -2) if b.ndim > 1 else a * g",
      "return np.expand_dims(a, --1) * np.expand_dims(g, -2) if b.ndim > 1 else a * g"),
-    ("linear[0]", "w is a matrix, with which np.dot multiplies a vector or a stack as np.matmul does",
+    ("linear[0]", "w is a matrix, with which np.dot multiplies a stack as it does all rows of it",
      "np.dot(g, w)",
-     "np.matmul(g, w)",
-     "np.dot(g, w) if b.ndim == 2 else np.matmul(g, w)",
-     "np.dot(g, w) if w.ndim == 2 else np.matmul(g, w)",
-     "np.dot(g, w) if x.ndim == 2 else np.matmul(g, w)",
-     "np.dot(g, w) if y.ndim == 2 else np.matmul(g, w)",
-     "np.dot(g, w) if g.ndim != 2 else np.matmul(g, w)",
-     "np.dot(g, w) if g.ndim == 3 else np.matmul(g, w)",
-     "np.dot(g, w) if g.ndim == 0 else np.matmul(g, w)",
-     "np.dot(g, w) if g.ndim == -2 else np.matmul(g, w)"),
+     "np.dot(rows(g), w).reshape(x.shape)",
+     "np.dot(g, w) if b.ndim == 2 else np.dot(rows(g), w).reshape(x.shape)",
+     "np.dot(g, w) if w.ndim == 2 else np.dot(rows(g), w).reshape(x.shape)",
+     "np.dot(g, w) if x.ndim == 2 else np.dot(rows(g), w).reshape(x.shape)",
+     "np.dot(g, w) if y.ndim == 2 else np.dot(rows(g), w).reshape(x.shape)",
+     "np.dot(g, w) if g.ndim != 2 else np.dot(rows(g), w).reshape(x.shape)",
+     "np.dot(g, w) if g.ndim == 3 else np.dot(rows(g), w).reshape(x.shape)",
+     "np.dot(g, w) if g.ndim == 0 else np.dot(rows(g), w).reshape(x.shape)",
+     "np.dot(g, w) if g.ndim == -2 else np.dot(rows(g), w).reshape(x.shape)",
+     "np.dot(g, w) if g.ndim == 2 else np.dot(g, w).reshape(x.shape)"),
     ("linear[2]", "the walk adds up all rows of g, since b was broadcast along them",
      "g"),
     ("_einsum_rule", STRICT,
@@ -213,6 +213,7 @@ def targets() -> list[Target]:
     found: dict[CodeType, Target] = {}
     for card in CARDS.values():
         rules = [card.vjp.rule] if isinstance(card.vjp, each) else [r for r in card.vjp if r is not None]
+        rules = [function for rule in rules for function in within(rule)]
         for i, rule in enumerate(rules):
             name = rule.__name__ if rule.__name__ != "<lambda>" else card.name + (f"[{i}]" if len(rules) > 1 else "")
             found.setdefault(rule.__code__, target(name, rule))
@@ -228,12 +229,18 @@ def targets() -> list[Target]:
     return [*found.values(), *(target(f.__name__, f) for f in of_optimizers)]
 
 
+def within(rule: FunctionType) -> list[FunctionType]:
+    """The functions that a rule made by another function closes over; else the rule itself."""
+    found = [cell.cell_contents for cell in rule.__closure__ or ()]
+    return [f for f in found if isinstance(f, FunctionType)] or [rule]
+
+
 def helpers(rule: Target) -> Iterator[FunctionType]:
     """The functions of minigrad.ops that a rule calls, without those that users may call."""
     public = [id(value) for value in vars(minigrad.ops).values()]
     for value in globals_of(rule).values():
         if isinstance(value, FunctionType) and value.__module__.startswith("minigrad.ops") and id(value) not in public:
-            yield value
+            yield from within(value)
 
 
 def globals_of(rule: Target) -> dict[str, Any]:

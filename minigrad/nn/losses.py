@@ -25,6 +25,7 @@ __all__ = [
 
 REDUCTIONS = ("mean", "sum", "none")
 
+
 def _reduce(loss: Tensor, reduction: str) -> Tensor:
     if reduction == "mean":
         return ops.mean(loss)

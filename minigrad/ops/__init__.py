@@ -49,6 +49,7 @@ from .elementwise import identity
 from .joining import *
 from .moving import *
 from .normalization import *
+from .normalization import standardize
 from .numpy import compare, numpy_function, numpy_ufunc
 from .order import *
 from .picking import *
@@ -63,7 +64,6 @@ from .shape import *
 from .signals import *
 from .spacing import *
 from .special import *
-from .standardize import standardize
 from .trigonometry import *
 from .writing import *
 

@@ -18,7 +18,6 @@ __all__ = [
 ]  # fmt: skip
 
 
-
 def _where_positive(a, x):
     if a.dtype not in (np.float32, np.float64):
         return np.where(x > 0, a, 0)
@@ -95,7 +94,6 @@ prelu = elementwise("prelu", lambda x, w: np.where(x > 0, x, w * x),
 softsign = elementwise("softsign", lambda x: x / (1 + np.absolute(x)),
     vjp=lambda g, y, x: g / (1 + np.absolute(x)) / (1 + np.absolute(x)),
     sympy="x: x / (1 + Abs(x))", domain=(-3, 3))
-
 
 
 def _tanhshrink(x):

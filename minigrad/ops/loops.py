@@ -16,15 +16,18 @@ from ..kernels import in_any_order, kernel, real
 SMALL = 4096  # elements: below it, NumPy is done before a kernel has been called
 SHARE = 1 << 17  # elements: below it, waking a second thread costs more than it brings
 
-KINDS = (np.dtype(np.float32), np.dtype(np.float64))
+KINDS = (np.dtype(np.float32), np.dtype(np.float64))  # in the machine's byte order
 
 
 def native(*arrays: Any) -> bool:
-    """Whether a kernel is the way for these: large ndarrays of one dtype, float32 or float64."""
-    first = arrays[0]
-    if type(first) is not np.ndarray or first.size < SMALL or first.dtype not in KINDS:
-        return False
-    return all(type(x) is np.ndarray and x.dtype == first.dtype for x in arrays)
+    """Whether a kernel is the way for these: they can go through one, and the first of them is large."""
+    return type(arrays[0]) is np.ndarray and arrays[0].size >= SMALL and of_one_kind(*arrays)
+
+
+def of_one_kind(*arrays: Any) -> bool:
+    """Whether a kernel can take these: ndarrays of one dtype, float32 or float64."""
+    dtype = arrays[0].dtype
+    return dtype in KINDS and all(type(x) is np.ndarray and x.dtype == dtype for x in arrays)
 
 
 def matrix(x: np.ndarray, columns: int) -> np.ndarray:

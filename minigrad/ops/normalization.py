@@ -1,8 +1,7 @@
-"""Normalisation of each sample over its last axes."""
+"""Normalisation: of each sample over its last axes, and what that of channels consists of."""
 
 from __future__ import annotations
 
-import math
 from math import sqrt
 from typing import Any
 
@@ -13,13 +12,15 @@ from ..tensor import Tensor, as_tensor
 from . import loops
 from .card import op, together
 from .loops import row_squares, row_sum
+from .reduce import count
 
 __all__ = ["layer_norm", "rms_norm"]
 
 BLOCK = 64  # rows that share a sum of the gradients by weight and bias, however many threads there are
 
-# Both are y = weight h + bias with h = (x - m) s, where s = 1 / sqrt(mean((x - m)^2) + eps); the mean m is that of the
-# sample in layer_norm, and 0 in rms_norm. A sample's m and s depend on all its elements, and the gradient by x is
+# All are y = weight h + bias with h = (x - m) s, where s = 1 / sqrt(mean((x - m)^2) + eps); the mean m is that of the
+# sample in layer_norm and standardize (which has neither weight nor bias), and 0 in rms_norm. A sample's m and s depend
+# on all its elements, and the gradient by x is
 #     s (d - mean(d) - h mean(d h)),  d = g weight,
 # without the term mean(d) where m is 0: the parts of d along 1 and along h change nothing.
 
@@ -30,14 +31,18 @@ def _axes(x, weight):
 
 
 def _mean(x, axes):
-    return np.add.reduce(x, axis=axes, keepdims=True) / max(math.prod(x.shape[i] for i in axes), 1)
+    return np.add.reduce(x, axis=axes, keepdims=True) / max(count(x, axes), 1)
 
 
-def _normalised(x, axes, eps, centred):
-    """h and s."""
+def _centred_and_scale(x, axes, eps, centred):
+    """x - m and s."""
     d = x - _mean(x, axes) if centred else x
-    s = 1 / np.sqrt(_mean(d * d, axes) + eps)
-    return d * s, s
+    return d, 1 / np.sqrt(_mean(d * d, axes) + eps)
+
+
+def _by_sample(d, h, s, axes, centred):
+    gx = d - h * _mean(d * h, axes)
+    return (gx - _mean(d, axes) if centred else gx) * s
 
 
 def _forward(x, weight, bias, eps, centred):
@@ -47,8 +52,8 @@ def _forward(x, weight, bias, eps, centred):
         flat = weight.ravel(), bias.ravel(), eps, int(centred)
         normalise.over(x.size // m, loops.grain(m), loops.matrix(x, m), *flat, y.reshape(-1, m))
         return y
-    y = _normalised(x, _axes(x, weight)[0], eps, centred)[0] * weight
-    return y + bias if centred else y
+    d, s = _centred_and_scale(x, _axes(x, weight)[0], eps, centred)
+    return d * s * weight + bias if centred else d * s * weight
 
 
 def _gradients(g, x, weight, eps, centred):
@@ -61,12 +66,10 @@ def _gradients(g, x, weight, eps, centred):
         normalise_back.over(blocks, loops.grain(BLOCK * m), *arrays, *sums)
         return gx, *(total.reshape(weight.shape) for total in np.add.reduce(sums, axis=1))
     axes, samples = _axes(x, weight)
-    h, s = _normalised(x, axes, eps, centred)
-    d = g * weight
-    gx = d - h * _mean(d * h, axes)
-    if centred:
-        gx = gx - _mean(d, axes)
-    return gx * s, np.add.reduce(g * h, axis=samples), np.add.reduce(g, axis=samples)
+    d, s = _centred_and_scale(x, axes, eps, centred)
+    h = d * s
+    gx = _by_sample(g * weight, h, s, axes, centred)
+    return gx, np.add.reduce(g * h, axis=samples), np.add.reduce(g, axis=samples)
 
 
 @kernel
@@ -133,6 +136,17 @@ def layer_norm_(x, weight, bias, eps=1e-5):
     cases=[(shapes[:2], params) for shapes, params in CASES])
 def rms_norm_(x, weight, eps=1e-5):
     return _forward(x, weight, np.zeros_like(weight), eps, False)
+
+
+@op(cases=[([(3, 2)], {"axis": 0}), ([(2, 1, 2)], {"axis": (0, 2)})],
+    vjp=lambda g, y, x, axis, eps: _by_sample(g, y, _centred_and_scale(x, axis, eps, True)[1], axis, True))
+def standardize(x, axis=-1, eps=1e-5):
+    """(x - mean) / sqrt(variance + eps) along one axis or several, the variance that of all elements (not unbiased).
+
+    The gradient is that of Ioffe and Szegedy (2015, arXiv:1502.03167), without what is 0 in it.
+    """
+    d, s = _centred_and_scale(x, axis, eps, True)
+    return d * s
 
 
 def layer_norm(x: Any, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Tensor:

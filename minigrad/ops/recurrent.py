@@ -22,6 +22,7 @@ from ..kernels import kernel, real
 from ..tensor import FREE, Tensor, mode
 from .card import op
 from .elementwise import sigmoid
+from .loops import of_one_kind
 from .products import rows
 
 __all__: list[str] = []  # the layers in nn/recurrent.py are the public face
@@ -60,12 +61,6 @@ def once(backward: Callable) -> Callable:
         return known[1]
 
     return shared
-
-
-def native(*arrays: Any) -> bool:
-    """Whether kernels can run on these: plain arrays, all of one dtype, float32 or float64."""
-    dtype = arrays[0].dtype
-    return dtype.char in "fd" and all(type(x) is np.ndarray and x.dtype == dtype for x in arrays)
 
 
 def compact(*arrays: Any) -> list[Any]:
@@ -124,7 +119,7 @@ def relu_step_back(g, y, dh, dz, t):
 @once
 def _rnn_back(g, y, gx, start, w, nonlinearity):
     """The gradients of every step's sum before the nonlinearity, and of the start."""
-    if native(y, gx, start, w):
+    if of_one_kind(y, gx, start, w):
         g, y, w = compact(g.astype(y.dtype, copy=False), y, w)
         dz, dh = np.empty_like(gx, order="C"), np.zeros_like(start, order="C")
         step = (tanh_step_back if nonlinearity == "tanh" else relu_step_back).repeated(g, y, dh, dz)
@@ -144,13 +139,14 @@ def _rnn_back(g, y, gx, start, w, nonlinearity):
     cases=[([(2, 1, 2), (1, 2), (2, 2)], {}), ([(1, 2, 1), (2, 1), (1, 1)], {"nonlinearity": "relu"})],
     vjp=(lambda g, y, gx, start, w, nonlinearity: _rnn_back(g, y, gx, start, w, nonlinearity)[0],
          lambda g, y, gx, start, w, nonlinearity: _rnn_back(g, y, gx, start, w, nonlinearity)[1],
-         lambda g, y, gx, start, w, nonlinearity: _by_weight(_rnn_back(g, y, gx, start, w, nonlinearity)[0], y[:-1])))
+         lambda g, y, gx, start, w, nonlinearity: _by_recurrent_weight(
+             _rnn_back(g, y, gx, start, w, nonlinearity)[0], y[:-1])))
 def rnn(gx, start, w, nonlinearity="tanh"):
     """h_t = tanh(gx_t + h_{t-1} w^T), or relu of it: all h from the start on.
 
     gx is (time, batch, width), start (batch, width), w (width, width); the result (time + 1, batch, width).
     """
-    if not native(gx, start, w):
+    if not of_one_kind(gx, start, w):
         return _rnn(gx, start, w, nonlinearity)
     gx, w = compact(gx, w.T)
     y = np.empty((len(gx) + 1, *gx.shape[1:]), gx.dtype)
@@ -162,7 +158,7 @@ def rnn(gx, start, w, nonlinearity="tanh"):
     return y
 
 
-def _by_weight(dz, h):
+def _by_recurrent_weight(dz, h):
     """The gradient of the weight in h @ w.T, summed over all steps."""
     return np.dot(rows(dz).T, rows(h))
 
@@ -236,7 +232,7 @@ def lstm_step_back(g, y, gates, dh, dc, dz, t):
 def _lstm_back(g, y, gx, start, w):
     """The gradients of every step's sums before the gates, and of the start."""
     kept = GATES.of(y)
-    if kept and native(y, gx, start, w):
+    if kept and of_one_kind(y, gx, start, w):
         g, w = compact(g.astype(y.dtype, copy=False), w)
         dz = np.empty_like(gx, order="C")
         d = np.zeros_like(start, order="C")
@@ -259,7 +255,7 @@ def _lstm_back(g, y, gx, start, w):
 @op(arity=3, sympy=_lstm, cases=[([(1, 2, 4), (2, 2, 1), (4, 1)], {}), ([(2, 1, 4), (2, 1, 1), (4, 1)], {})],
     vjp=(lambda g, y, gx, start, w: _lstm_back(g, y, gx, start, w)[0],
          lambda g, y, gx, start, w: _lstm_back(g, y, gx, start, w)[1],
-         lambda g, y, gx, start, w: _by_weight(_lstm_back(g, y, gx, start, w)[0], y[0, :-1])))
+         lambda g, y, gx, start, w: _by_recurrent_weight(_lstm_back(g, y, gx, start, w)[0], y[0, :-1])))
 def lstm(gx, start, w):
     """The states h and c of a long short-term memory, from the start on.
 
@@ -269,7 +265,7 @@ def lstm(gx, start, w):
         c_t = sigmoid(z_f) c_{t-1} + sigmoid(z_i) tanh(z_n)
         h_t = sigmoid(z_o) tanh(c_t)
     """
-    if not native(gx, start, w):
+    if not of_one_kind(gx, start, w):
         return _lstm(gx, start, w)
     gx, w = compact(gx, w.T)
     y = np.empty((2, len(gx) + 1, *start.shape[1:]), gx.dtype)
@@ -348,7 +344,7 @@ def gru_step_back(g, y, gates, dh, dz, dp, carried, t):
 def _gru_back(g, y, gx, start, w, b):
     """The gradients of what the inputs give to each step, of the start, and of what the states give to each step."""
     kept = GATES.of(y)
-    if kept and native(y, gx, start, w, b):
+    if kept and of_one_kind(y, gx, start, w, b):
         g, w = compact(g.astype(y.dtype, copy=False), w)
         dz, dp = np.empty_like(gx, order="C"), np.empty_like(gx, order="C")
         dh, carried = np.zeros_like(start, order="C"), np.zeros_like(start, order="C")
@@ -372,7 +368,7 @@ def _gru_back(g, y, gx, start, w, b):
     cases=[([(1, 2, 3), (2, 1), (3, 1), (3,)], {}), ([(2, 1, 3), (1, 1), (3, 1), (3,)], {})],
     vjp=(lambda g, y, gx, start, w, b: _gru_back(g, y, gx, start, w, b)[0],
          lambda g, y, gx, start, w, b: _gru_back(g, y, gx, start, w, b)[1],
-         lambda g, y, gx, start, w, b: _by_weight(_gru_back(g, y, gx, start, w, b)[2], y[:-1]),
+         lambda g, y, gx, start, w, b: _by_recurrent_weight(_gru_back(g, y, gx, start, w, b)[2], y[:-1]),
          lambda g, y, gx, start, w, b: np.add.reduce(_gru_back(g, y, gx, start, w, b)[2], axis=(0, 1))))
 def gru(gx, start, w, b):
     """The states of a gated recurrent unit, from the start on.
@@ -383,7 +379,7 @@ def gru(gx, start, w, b):
         r = sigmoid(gx_r + p_r),  u = sigmoid(gx_u + p_u),  n = tanh(gx_n + r p_n)
         h_t = (1 - u) n + u h_{t-1}
     """
-    if not native(gx, start, w, b):
+    if not of_one_kind(gx, start, w, b):
         return _gru(gx, start, w, b)
     gx, w, b = compact(gx, w.T, b)
     y = np.empty((len(gx) + 1, *start.shape), gx.dtype)

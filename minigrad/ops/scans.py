@@ -18,6 +18,7 @@ from .card import composite, op
 from .joining import concatenate
 from .moving import flip
 from .reduce import softmax_weights
+from .shape import along
 
 __all__ = [
     "cummax", "cummin", "cumprod", "cumsum", "cumulative_prod", "cumulative_sum", "logcumsumexp",
@@ -31,16 +32,16 @@ AXIS = [([(2, 3)], {}), ([(2, 3)], {"axis": 1}), ([(3, 2)], {"axis": 0})]
 
 def before(x, axis, first=0):
     """Along the axis, the element before each; `first` before the first."""
-    whole = (slice(None),) * (axis % x.ndim)
-    return concatenate([np.full_like(x[(*whole, slice(1))], first), x[(*whole, slice(-1))]], axis)
+    axis %= x.ndim
+    return concatenate([np.full_like(x[along(axis, slice(1))], first), x[along(axis, slice(-1))]], axis)
 
 
 def _recurrence_by_a(g, y, a, b, axis, reverse):
     arrived = recurrence(a, g, axis, not reverse)
     first, second = (arrived, y) if reverse else (y, arrived)
-    whole = (slice(None),) * (axis % y.ndim)
-    products = first[(*whole, slice(-1))] * second[(*whole, slice(1, None))]
-    return concatenate([np.zeros_like(a[(*whole, slice(1))]), products], axis)
+    axis %= y.ndim
+    products = first[along(axis, slice(-1))] * second[along(axis, slice(1, None))]
+    return concatenate([np.zeros_like(a[along(axis, slice(1))]), products], axis)
 
 
 def _step_by_step(a, b, axis, reverse):

@@ -14,16 +14,11 @@ from .joining import concatenate
 from .moving import flip
 from .products import matmul
 from .reduce import mean, sum
-from .shape import broadcast_to, expand_dims, ravel, reshape, squeeze, transpose
+from .shape import along, broadcast_to, expand_dims, ravel, reshape, squeeze, transpose
 
 __all__ = [
     "convolve", "corrcoef", "correlate", "cov", "diff", "gradient", "interp", "trapezoid",
 ]  # fmt: skip
-
-
-def at(axis: int, index: Any) -> tuple:
-    """The key that applies an index to one axis and takes those before and after whole."""
-    return (*(slice(None),) * axis, index)
 
 
 # ---- differences and integrals -------------------------------------------------------------------------------------
@@ -52,7 +47,7 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
         one = tuple(1 if i == axis else m for i, m in enumerate(a.shape))
         a = concatenate([broadcast_to(_as_is(x, a), one) if np.ndim(x) == 0 else x for x in parts], axis)
     for _ in range(n):
-        later, earlier = a[at(axis, slice(1, None))], a[at(axis, slice(-1))]
+        later, earlier = a[along(axis, slice(1, None))], a[along(axis, slice(-1))]
         a = as_tensor(later._data != earlier._data) if a.dtype == bool else later - earlier
     return a
 
@@ -81,7 +76,7 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Tensor:
         if len(x) != y.shape[axis]:
             raise ValueError(f"trapezoid: {len(x)} places for {y.shape[axis]} samples along axis {axis}")
         dx = _along(dx, axis, y.ndim)
-    return sum(dx * (y[at(axis, slice(1, None))] + y[at(axis, slice(-1))]) / 2, axis=axis)
+    return sum(dx * (y[along(axis, slice(1, None))] + y[along(axis, slice(-1))]) / 2, axis=axis)
 
 
 def _along(x: Tensor, axis: int, ndim: int) -> Tensor:
@@ -126,20 +121,20 @@ def _slope(f: Tensor, distance: Any, axis: int, edge_order: int) -> Tensor:
         raise ValueError(f"gradient: {n} samples along axis {axis}; edge_order={edge_order} needs {edge_order + 1}")
     if np.ndim(distance) > 1 or (np.ndim(distance) == 1 and len(distance) != n):
         raise ValueError(f"gradient: places {np.shape(distance)} for {n} samples along axis {axis}")
-    rises = f[at(axis, slice(1, None))] - f[at(axis, slice(-1))]
+    rises = f[along(axis, slice(1, None))] - f[along(axis, slice(-1))]
     if np.ndim(distance):
         h = _along(diff(distance), axis, f.ndim)
-        left, right = h[at(axis, slice(-1))], h[at(axis, slice(1, None))]
+        left, right = h[along(axis, slice(-1))], h[along(axis, slice(1, None))]
         secants = rises / h
-        before, after = secants[at(axis, slice(-1))], secants[at(axis, slice(1, None))]
+        before, after = secants[along(axis, slice(-1))], secants[along(axis, slice(1, None))]
         middle = before + left / (left + right) * (after - before)  # the nearer neighbour counts more
     else:
         secants = rises / distance
-        middle = (f[at(axis, slice(2, None))] - f[at(axis, slice(-2))]) / (2 * distance)
-    first, last = secants[at(axis, slice(1))], secants[at(axis, slice(-1, None))]
+        middle = (f[along(axis, slice(2, None))] - f[along(axis, slice(-2))]) / (2 * distance)
+    first, last = secants[along(axis, slice(1))], secants[along(axis, slice(-1, None))]
     if edge_order == 2:  # a parabola's slope is linear, so that of a secant lies halfway between those at its two ends
-        first = 2 * first - middle[at(axis, slice(1))]
-        last = 2 * last - middle[at(axis, slice(-1, None))]
+        first = 2 * first - middle[along(axis, slice(1))]
+        last = 2 * last - middle[along(axis, slice(-1, None))]
     return concatenate([first, middle, last], axis)
 
 

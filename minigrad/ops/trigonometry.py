@@ -41,7 +41,6 @@ arctan = elementwise("arctan", np.arctan,
     sympy="atan", domain=(-3, 3))
 
 
-
 def _off_origin(r):
     """The distance from the origin; 1 there, where what is divided by it is 0."""
     return np.where(r == 0, 1, r)

@@ -334,6 +334,9 @@ class Writer:
             return self.write(a)
         return self.write(b) if all(c is sympy.false for c in known) else self.where(self.text(condition), a, b)
 
+    def _where_positive(self, a: Any, x: Any) -> Written:
+        return self.where(f"{self.text(x)} > 0", a, 0)
+
     def _sum(self, x: Any, axis: Any = None, keepdims: bool = False) -> Written:
         return self.reduction("sum", x, axis, keepdims)
 

@@ -36,15 +36,37 @@ def repeated(line, **names):
 # ---- the library's own ---------------------------------------------------------------------------------------------
 
 
+# Whose second order takes seconds each: roots of sums of roots, and sums over states of states.
+DEAR = {
+    *("attention", "eigh", "expm", "gru", "layer_norm", "lstm", "qr", "rms_norm", "rnn", "standardize", "svd"),
+}
+
+
+def unproved(report, order):
+    return {e.name: e.extra[order] for e in report.entries if e.extra[order] != "proved"}
+
+
 def test_every_rule_is_proved_at_both_orders():
-    report = mg.verify.rules(numbers=False)
-    assert [e.name for e in report.entries] == list(CARDS)
-    # The singular values of a 2 x 2 matrix are roots of sums of roots, which do not simplify in time.
-    assert {e.name: e.extra["first"] for e in report.entries if e.extra["first"] != "proved"} in ({}, {"svd": "agrees"})
-    assert {e.name: e.extra["second"] for e in report.entries if e.extra["second"] not in ("proved", "agrees")} == {}
+    report = mg.verify.rules([name for name in CARDS if name not in DEAR], numbers=False)
+    assert {e.name for e in report.entries} | DEAR == CARDS.keys()
+    assert unproved(report, "first") == {}
+    assert set(unproved(report, "second").values()) <= {"agrees"}
     assert report.ok
     assert report.counterexample is None
     assert max(map(len, str(report).splitlines())) <= 110
+
+
+def test_the_dear_rules_are_proved():
+    report = mg.verify.rules(sorted(DEAR), order=1, numbers=False)
+    # The singular values of a 2 x 2 matrix are roots of sums of roots, which do not simplify in time.
+    assert {e.name: e.verdict for e in report.entries if e.verdict != "proved"} in ({}, {"svd": "agrees"})
+
+
+@pytest.mark.long
+def test_the_dear_rules_are_right_at_second_order():
+    report = mg.verify.rules(sorted(DEAR), numbers=False)
+    assert set(unproved(report, "second").values()) <= {"agrees"}
+    assert report.ok
 
 
 @pytest.mark.long
