@@ -18,7 +18,7 @@ help:
 	@echo "make demo       train a net on real images, check its gradients against SymPy, leave pictures in runs/"
 	@echo "make test       ruff, mypy and the tests (PEERS=1: compare with torch, jax, optax and autograd too)"
 	@echo "make test-long  the same, with the long tests"
-	@echo "make mutants    every gradient rule made wrong in every small way: do the tests notice? (some ten minutes)"
+	@echo "make mutants    every gradient rule made wrong in every small way: do the tests notice? (an hour or so)"
 	@echo "make bench      speed, beside the peers in the same run"
 	@echo "make docs       write the formulas into the docs anew, and build the site in build/site"
 	@echo "make clean      remove the virtual environment and everything made"

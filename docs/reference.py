@@ -122,15 +122,21 @@ def judged(op: Composite, inputs: list, params: dict) -> tuple[str, list[str]]:
     random: list[np.ndarray] = []
     leaves, rebuild = flatten([filled(x, np.random.default_rng(0), random) for x in inputs])
     floats = [i for i, x in enumerate(leaves) if isinstance(x, np.ndarray) and x.dtype.kind == "f"]
-    # An array that a case gives may have to be as it is, such as one that must ascend.
-    variables = [i for i in floats if any(leaves[i] is x for x in random)] or floats
+    variables = [i for i in floats if any(leaves[i] is x for x in random)]
 
     def call(*xs: mg.Tensor) -> Any:
-        given = dict(zip(variables, xs, strict=True))
+        given = dict(zip(variables or floats, xs, strict=True))
         return op.function(*rebuild(given.get(i, x) for i, x in enumerate(leaves)), **params)
 
-    report = mg.verify.gradient(call, *[leaves[i] for i in variables])
-    results, _ = flatten(call(*[mg.tensor(leaves[i], requires_grad=True) for i in variables]))
+    def with_signs(*logarithms: mg.Tensor) -> Any:
+        return call(*[leaves[i] * mg.exp(x) for i, x in zip(floats, logarithms, strict=True)])
+
+    # An array that a case gives stays as it is (it may have to ascend); where there are no others, its signs stay.
+    if variables:
+        report = mg.verify.gradient(call, *[leaves[i] for i in variables])
+    else:
+        report = mg.verify.gradient(with_signs, *[np.zeros(leaves[i].shape) for i in floats])
+    results, _ = flatten(call(*[mg.tensor(leaves[i], requires_grad=True) for i in variables or floats]))
     return report.verdict, [name for y in results for name in mg.verify.ops_of(y)]
 
 

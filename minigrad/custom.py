@@ -141,4 +141,4 @@ class _Call(Whole):
             raise RuleError(f"the rule of {self.name} should return arrays of floats, and returned {str(gx)[:40]!r}")
         if gx.shape != np.shape(x):
             raise RuleError(f"the rule of {self.name} should return the input's shape {np.shape(x)}, not {gx.shape}")
-        return gx
+        return gx.view() if type(gx) is np.ndarray else gx  # the rule may keep the array: a leaf gets a copy of a view

@@ -217,8 +217,9 @@ class Primitive(Op):
         if gx.shape != shape and not broadcast:
             raise RuleError(f"{name} should return the input's shape {shape}, and returned {gx.shape}")
         if isinstance(g, Tensor):
-            gx = self._in_graph(name, gx, g)
-        return gx._data if isinstance(gx, Tensor) and not isinstance(g, Tensor) else gx
+            return self._in_graph(name, gx, g)
+        gx = gx._data if isinstance(gx, Tensor) else gx
+        return gx.view() if type(gx) is np.ndarray else gx  # the rule may keep the array: a leaf gets a copy of a view
 
     def _in_graph(self, name: str, gx: Any, g: Tensor) -> Tensor:
         """A gradient as a tensor. It is linear in g, so one that is not linked to g is zero, or has left the graph."""

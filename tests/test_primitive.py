@@ -283,3 +283,24 @@ def test_a_layer_with_a_primitive_can_be_trained():
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < losses[0] / 3
+
+
+@pytest.mark.parametrize("decorate", [mg.primitive, mg.custom_gradient])
+def test_a_gradient_stays_what_it_was_when_the_rule_uses_its_array_again(decorate):
+    buffer = np.empty(2)
+
+    @decorate
+    def double(x):
+        return 2 * x
+
+    @double.vjp
+    def _(g, y, x):
+        return np.multiply(getattr(g, "data", g), 2, out=buffer)
+
+    x = mg.tensor([1.0, 2.0], requires_grad=True)
+    pulled = [mg.vjp(double, x.data)[1](np.array([k, 0.0]))[0] for k in (1.0, 3.0)]
+    double(x).backward(np.array([1.0, 0.0]))
+    first = x.grad
+    x.grad = None
+    double(x).backward(np.array([3.0, 0.0]))
+    assert [g.data[0] for g in (*pulled, first, x.grad)] == [2, 6, 2, 6]

@@ -417,7 +417,7 @@ def test_rules_are_sympys_derivatives(name):
     expected = theirs(*[np.asarray(x.data) for x in inputs])
     if isinstance(expected, sympy.MatrixBase):
         expected = np.array(expected.tolist(), object).reshape(ours(*inputs).shape)
-    second = second and name not in ("attention", "gru", "lstm")  # which fill pages: see test_ops.py
+    second = second and name.split(",")[0] not in ("attention", "gru", "lstm")  # which fill pages: see test_ops.py
     assert_differentiates(ours(*inputs), expected, inputs, [domain] * len(inputs), second)
 
 

@@ -46,7 +46,7 @@ FOLDS |= {
     np.fmin: sympy.Min, np.logical_and: sympy.And, np.logical_or: sympy.Or,
 }  # fmt: skip
 SCIPY |= {name: sympy_function(op) for name, op in card.SCIPY.items() if isinstance(op, Op)} | {
-    "erfc": sympy.erfc, "log_expit": lambda x: -sympy.log(1 + sympy.exp(-x)), "iv": sympy.besseli, "jv": sympy.besselj,
+    "log_expit": lambda x: -sympy.log(1 + sympy.exp(-x)), "iv": sympy.besseli, "jv": sympy.besselj,
 }  # fmt: skip
 
 
