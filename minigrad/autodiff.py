@@ -26,6 +26,7 @@ from .tensor import (
     keeps,
     mode,
     own_copy,
+    plain,
     warn_once,
 )  # fmt: skip
 
@@ -78,7 +79,7 @@ def walk(
                     continue
             inputs, params, born = t._inputs, t._params, t._born
             y: Any = t if create_graph else t._data
-            values: Any = inputs if create_graph else t._arrays
+            values: Any = inputs if create_graph else [x._data if type(x) is Tensor else plain(x) for x in inputs]
             if t._changed and t._settle() > born:
                 raise changed_in_place(t, t)
             for x, rule in zip(inputs, op.vjp):  # noqa: B905  (`each` gives rules without end; strict= costs time)

@@ -9,7 +9,7 @@ from typing import Any
 from . import ops, random
 from .nests import flatten
 from .ops.whole import SLOT, Whole
-from .tensor import RECORD, Tensor, as_tensor, mode, plain, recording, tick
+from .tensor import RECORD, Tensor, as_tensor, mode, recording, tick
 from .transforms import pull
 
 
@@ -125,4 +125,3 @@ def _replace(y: Any, others: dict[Tensor, Tensor], since: int) -> None:
     """Put other tensors in place of inputs of the results above y."""
     for t in list(_above(y, since)):
         t._inputs = tuple(others.get(x, x) if type(x) is Tensor else x for x in t._inputs)
-        t._arrays = list(map(plain, t._inputs))

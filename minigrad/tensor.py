@@ -132,7 +132,7 @@ class Tensor:
     """
 
     __slots__ = (
-        "__weakref__", "_arrays", "_born", "_changed", "_data", "_grad", "_grad_used", "_inputs", "_keep", "_lent", "_op",
+        "__weakref__", "_born", "_changed", "_data", "_grad", "_grad_used", "_inputs", "_keep", "_lent", "_op",
         "_params",
         "_print", "_where", "name", "requires_grad",
     )  # fmt: skip
@@ -145,7 +145,6 @@ class Tensor:
         self.name = name
         self._op: Any = None  # the card of the op that made this tensor; None for a leaf
         self._inputs: tuple = ()
-        self._arrays: Any = ()  # what the inputs held, for the rule
         self._params = NO_PARAMS
         self._born = 0
         self._changed = 0

@@ -89,4 +89,3 @@ def separate(outputs: list[Tensor], level: Level, since: int) -> None:
         between._born = min(t._born for t in results) - 0.5  # type: ignore[assignment]  # after x, before all of them
         for t in results:
             t._inputs = tuple(between if z is x else z for z in t._inputs)
-            t._arrays = list(map(plain, t._inputs))

@@ -82,13 +82,11 @@ class Op:
         if recorded and now is RECORD:
             out.requires_grad = True
             out._op, out._inputs, out._params, out._born = self, inputs, params or NO_PARAMS, tick()
-            out._arrays = arrays
             return out
         if type(y) in (float, int, bool):  # Python's operators on Python's numbers
             out._data = np.asarray(y)
         out.requires_grad = False
         out._op, out._inputs, out._params, out._born = None, (), NO_PARAMS, 0
-        out._arrays = ()
         return out
 
     def bind(self, inputs: tuple, params: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:

@@ -18,7 +18,7 @@ import numpy as np
 
 from ..autodiff import below, walk
 from ..ops.card import CARDS
-from ..tensor import PLAIN, Tensor, _ModeContext, as_tensor, plain, recording, tick
+from ..tensor import PLAIN, Tensor, _ModeContext, as_tensor, recording, tick
 
 Place = tuple[int, int]  # which result in the order of the walk, and which of its inputs
 Where = tuple[str, int]  # where a value is in a graph: among its inputs, or in the order of the walk
@@ -227,7 +227,6 @@ def opened(y: Tensor) -> Tensor:
         if t._op is None:
             continue
         t._inputs = tuple(instead.get(x, x) if isinstance(x, Tensor) else x for x in t._inputs)
-        t._arrays = list(map(plain, t._inputs))
         if is_users(t._op):
             function = getattr(t._op, "function", t._op.forward)  # as the user wrote it
             instead[t] = as_tensor(function(*t._inputs, **t._params))
