@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import functools
 import inspect
-import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from .batching import BatchedArray, innermost_array
-from .ops.card import Op
+from .ops.card import Op, together
 from .tensor import PLAIN, Tensor, as_tensor, mode, own_copy
 
 Parameters = inspect.Parameter
@@ -256,18 +255,10 @@ class Rule:
         return card  # so that the rule may even be called as the op is
 
     def __iter__(self) -> Iterator[Callable]:
-        """For one node of one walk: the rules of its inputs, the first of which calls the user's for all."""
-        given: tuple = ()
-        found: list[Any] = []
+        def rule(g: Any, y: Any, *inputs: Any, **params: Any) -> list[Any]:
+            return self.card.gradients(g, y, inputs, params)
 
-        def of_input(i: int, *args: Any, **params: Any) -> Any:
-            nonlocal given, found
-            if not given or any(a is not b for a, b in zip(args, given, strict=True)):  # inside vmap, another sample
-                g, y, *inputs = args
-                given, found = args, self.card.gradients(g, y, tuple(inputs), params)
-            return found[i]
-
-        return (functools.partial(of_input, i) for i in itertools.count())
+        return iter(together(rule))
 
     def missing(self, *args: Any, **params: Any) -> Any:
         name, arguments = self.card.name, ", ".join(["g", "y", *self.card._arguments])

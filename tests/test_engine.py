@@ -13,6 +13,7 @@ import pytest
 
 import minigrad as mg
 from minigrad.autodiff import unbroadcast
+from minigrad.ops.card import Op, together
 from minigrad.tensor import Tensor
 
 
@@ -32,6 +33,16 @@ def test_a_gradient_by_every_leaf_and_none_elsewhere():
     assert not y.is_leaf
     assert y.requires_grad
     assert not a.grad.requires_grad
+
+
+def test_gradients_that_are_computed_together_are_so_for_each_sample():
+    """NumPy code that takes no batched arrays runs for one sample after the other, and so does the rule."""
+    product = Op("product", lambda a, b: np.asarray(a, float) * np.asarray(b, float), arity=2,
+                 vjp=together(lambda g, y, a, b: (g * np.asarray(b, float), g * np.asarray(a, float))))  # fmt: skip
+    a, b = np.random.default_rng(0).normal(size=(2, 4, 3))
+    by_a, by_b = mg.vmap(mg.grad(lambda a, b: product(a, b).sum(), argnums=(0, 1)))(a, b)
+    np.testing.assert_array_equal(by_a.data, b)
+    np.testing.assert_array_equal(by_b.data, a)
 
 
 def test_shared_subgraphs_are_exact():

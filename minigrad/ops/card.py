@@ -17,7 +17,7 @@ from __future__ import annotations
 import functools
 import inspect
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import FunctionType
 from typing import Any, NamedTuple
 
@@ -146,12 +146,15 @@ class together(each):
     """The rules of an op whose inputs' gradients are computed at once, by one rule that returns all of them."""
 
     def __iter__(self) -> Iterator[Callable]:
-        once: list[Any] = []  # for one node of one walk
+        """For one node of one walk: the rules of its inputs, the first of which computes what all of them give."""
+        given: tuple = ()
+        found: Sequence[Any] = ()
 
         def of_input(i: int, *args: Any, **params: Any) -> Any:
-            if not once:
-                once.extend(self.rule(*args, **params))
-            return once[i]
+            nonlocal given, found
+            if not given or any(a is not b for a, b in zip(args, given, strict=True)):  # inside vmap, another sample
+                given, found = args, self.rule(*args, **params)
+            return found[i]
 
         return (functools.partial(of_input, i) for i in itertools.count())
 

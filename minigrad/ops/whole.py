@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import itertools
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,7 +10,7 @@ import numpy as np
 
 from ..nests import flatten
 from ..tensor import Tensor, plain
-from .card import Op
+from .card import Op, together
 from .elementwise import astype
 from .picking import getitem
 from .shape import reshape
@@ -74,18 +72,7 @@ class Whole(Op):
             start = stop
 
     def __iter__(self) -> Iterator[Callable]:
-        """For one node of one walk: the rules of its inputs, the first of which finds the gradients of all."""
-        given: tuple = ()
-        found: list[Any] = []
-
-        def of_input(i: int, *args: Any) -> Any:
-            nonlocal given, found
-            if not given or any(a is not b for a, b in zip(args, given, strict=True)):  # inside vmap, another sample
-                g, y, *inputs = args
-                given, found = args, self.gradients(g, y, tuple(inputs))
-            return found[i]
-
-        return (functools.partial(of_input, i) for i in itertools.count())
+        return iter(together(lambda g, y, *inputs: self.gradients(g, y, inputs)))
 
 
 def _is_float(x: Any) -> bool:

@@ -73,13 +73,17 @@ def test_the_dear_rules_are_right_at_second_order():
 def test_the_numbers_of_every_op():
     """In floats of every size, no op and no gradient is anything but rounded at usual inputs, nor nan where it should
     be finite; x**b may be, for exponents so large that b - 1 is b, and with the smallest of floats; so may be what
-    NumPy and SciPy compute as nan or inf, or with few digits near a zero; and the slope of entr at 0 is infinite."""
+    NumPy and SciPy compute as nan or inf, or with few digits near a zero; and the slope of entr at 0 is infinite.
+    Where tanh or softmax is nearly 1, its slope is a difference from 1 with few digits, and with it that of a layer;
+    so is what normalisation leaves of a gradient that mostly points along its input, and the logarithm of near-odds."""
     theirs = {"beta", "betaln", "erfcinv", "gammaln", "i0", "i1", "iv", "sinc"}
-    report = mg.verify.rules()
+    report = mg.verify.rules(order=1)
     assert report.verdict in ("proved", "agrees")
     assert {e.name for e in report.entries if "none" in "".join(e.extra.values())} <= {"power", "entr"} | theirs
     assert {e.name for e in report.entries if usual(e, "value") > 40} <= {"gelu_tanh", "gammaln", "sinc"}
-    assert {e.name for e in report.entries if usual(e, "gradient") > 40} <= {"gelu_tanh", "jv", "sinc", "tanh"}
+    assert {e.name for e in report.entries if usual(e, "gradient") > 40} <= {
+        *("bce", "gelu_tanh", "jv", "sinc", "tanh", "attention", "gru", "layer_norm", "lstm", "rnn")
+    }
     lines = str(report).splitlines()
     assert max(map(len, lines[: len(CARDS) + 2])) <= 110
 
