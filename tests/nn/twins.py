@@ -124,11 +124,6 @@ def transformers(draw, stack=False, memory=False):
                 torch_kwargs={"enable_nested_tensor": False})  # fmt: skip
 
 
-# Each normalisation of a few numbers divides by what may be a small deviation, and their rounding errors with it: in
-# float32 a stack of them agrees to fewer digits.
-ROUNDING = {"TransformerEncoderLayer": 30, "TransformerDecoderLayer": 100, "TransformerEncoder": 300, "LayerNorm": 10,
-            "BatchNorm1d": 10, "BatchNorm2d": 10, "GroupNorm": 10, "InstanceNorm1d": 10, "InstanceNorm2d": 10}
-
 TWINS |= {
     "LayerNorm": sample_norms(bias=st.booleans()), "RMSNorm": sample_norms(),
     "MultiheadAttention": attentions(),
