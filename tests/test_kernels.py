@@ -48,6 +48,13 @@ def test_an_array_with_gaps_is_refused():
         energies(0, 3, x[:3, :4], 1.0, x)
 
 
+def test_the_other_order_of_bytes_is_refused():
+    x = np.zeros((4, 6))
+    energies(0, 4, x, 1.0, x)  # compiled for these dtypes
+    with pytest.raises(ValueError, match="energies: [<>]f8 is not in the machine's order of bytes"):
+        energies(0, 4, x.astype(x.dtype.newbyteorder()), 1.0, x)
+
+
 def test_functions_and_constants_are_written_into_the_source():
     text = source(energies.function, [None, None, 2, None, 2], np.dtype("f4"))
     assert "def squared(x):" in text
