@@ -146,12 +146,14 @@ class together(each):
     """The rules of an op whose inputs' gradients are computed at once, by one rule that returns all of them."""
 
     def __iter__(self) -> Iterator[Callable]:
-        once: list[Any] = []  # for one node of one walk
+        given: tuple = ()  # for one node of one walk
+        found: Any = ()
 
         def of_input(i: int, *args: Any, **params: Any) -> Any:
-            if not once:
-                once.extend(self.rule(*args, **params))
-            return once[i]
+            nonlocal given, found
+            if not given or any(a is not b for a, b in zip(args, given, strict=True)):  # inside vmap, another sample
+                given, found = args, self.rule(*args, **params)
+            return found[i]
 
         return (functools.partial(of_input, i) for i in itertools.count())
 

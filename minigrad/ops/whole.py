@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import functools
-import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from ..nests import flatten
 from ..tensor import Tensor, plain
-from .card import Op
+from .card import Op, together
 from .elementwise import astype
 from .picking import getitem
 from .shape import reshape
@@ -33,8 +31,8 @@ class Whole(Op):
         self.name = name  # and no attribute that refers to the card itself: graphs have no cycles
 
     @property
-    def vjp(self) -> Whole:  # type: ignore[override]
-        return self
+    def vjp(self) -> together:  # type: ignore[override]
+        return together(lambda g, y, *inputs: self.gradients(g, y, inputs))
 
     def run(self, arrays: tuple) -> Any:
         raise NotImplementedError
@@ -72,20 +70,6 @@ class Whole(Op):
             piece = reshape(getitem(y, slice(start, stop)), shape)
             yield piece if piece.dtype == dtype else astype(piece, dtype)
             start = stop
-
-    def __iter__(self) -> Iterator[Callable]:
-        """For one node of one walk: the rules of its inputs, the first of which finds the gradients of all."""
-        given: tuple = ()
-        found: list[Any] = []
-
-        def of_input(i: int, *args: Any) -> Any:
-            nonlocal given, found
-            if not given or any(a is not b for a, b in zip(args, given, strict=True)):  # inside vmap, another sample
-                g, y, *inputs = args
-                given, found = args, self.gradients(g, y, tuple(inputs))
-            return found[i]
-
-        return (functools.partial(of_input, i) for i in itertools.count())
 
 
 def _is_float(x: Any) -> bool:
