@@ -48,7 +48,9 @@ class Kernel:
         calls = []
         for i in range(pieces):
             first = (bounds[i], bounds[i + 1]) if own is None else (bounds[i], bounds[i + 1], own[i])
-            calls.append(self.bound((*first, *arguments)))
+            call: Any = self.bound((*first, *arguments))
+            call.arrays = first, arguments  # which live while it runs, even if an exception ends the wait for it
+            calls.append(call)
         parallel.run(calls) if pieces > 1 else calls[0]()
 
     def repeated(self, *arguments: Any) -> Callable[[int], object]:

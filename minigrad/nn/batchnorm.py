@@ -57,7 +57,7 @@ def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None
     array([[-1.,  1.,  0.,  0.]])
     """
     x = as_tensor(input)
-    if x.ndim < 2 or x.shape[1] % num_groups:
+    if x.ndim < 2 or num_groups < 1 or x.shape[1] % num_groups:
         raise ValueError(f"group_norm: input {x.shape} cannot be cut into {num_groups} groups of channels along axis 1")
     groups = ops.reshape(x, (x.shape[0], num_groups, math.prod(x.shape[1:]) // num_groups))
     if not groups.shape[2]:
