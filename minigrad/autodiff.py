@@ -131,7 +131,7 @@ def after_hooks(t: Tensor, g: Any, create_graph: bool) -> Any:
                 "or be None for no change"
             )
         if not create_graph:
-            g = other._data if other.dtype == t.dtype else other._data.astype(t.dtype)
+            g = own_copy(other._data) if other.dtype == t.dtype else other._data.astype(t.dtype)  # the hook may keep it
         else:
             g = other if other.dtype == t.dtype else other.astype(t.dtype)
     return g

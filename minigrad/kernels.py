@@ -48,7 +48,9 @@ class Kernel:
         calls = []
         for i in range(pieces):
             first = (bounds[i], bounds[i + 1]) if own is None else (bounds[i], bounds[i + 1], own[i])
-            calls.append(self.bound((*first, *arguments)))
+            call: Any = self.bound((*first, *arguments))
+            call.arrays = first, arguments  # which live while it runs, even if an exception ends the wait for it
+            calls.append(call)
         parallel.run(calls) if pieces > 1 else calls[0]()
 
     def repeated(self, *arguments: Any) -> Callable[[int], object]:
@@ -61,12 +63,14 @@ class Kernel:
 
     def bound(self, arguments: tuple) -> Callable[[], object]:
         """The native code with its arguments, ready to be called."""
-        kinds = tuple([(x.dtype.char, x.ndim) if isinstance(x, np.ndarray) else type(x) for x in arguments])
+        kinds = tuple([(x.dtype, x.ndim) if isinstance(x, np.ndarray) else type(x) for x in arguments])
         entry = self.built.get(kinds)
         if entry is None:
             for x in arguments:
                 if type(x) is BatchedArray:  # inside vmap: refused here, before the compiler would find out
                     np.asarray(x)
+                if isinstance(x, np.ndarray) and not x.dtype.isnative:
+                    raise ValueError(f"{self.function.__name__}: {x.dtype} is not in the machine's order of bytes")
             entry = self.built[kinds] = compiled(self.function, arguments)
         values: list[Any] = []
         for x in arguments:

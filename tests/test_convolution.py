@@ -142,6 +142,17 @@ def test_the_weights_gradient_of_an_empty_batch_is_zero():
     np.testing.assert_array_equal(g.data, np.zeros(w.shape))
 
 
+@pytest.mark.parametrize("pool", [mg.avg_pool2d, mg.max_pool2d])
+def test_pools_of_bytes_in_the_other_order(pool):
+    x = np.arange(16.0).reshape(1, 1, 4, 4)
+    one, other = mg.tensor(x, requires_grad=True), mg.tensor(x.astype(x.dtype.newbyteorder()), requires_grad=True)
+    for x_ in (one, other):
+        y = pool(x_, 2)
+        np.testing.assert_array_equal(y.data, pool(x, 2).data)
+        y.backward(y.detach())
+    np.testing.assert_array_equal(other.grad.data, one.grad.data)
+
+
 def test_nan_and_infinity_come_through():
     x = np.ones((1, 1, 4, 4))
     x[0, 0, 0, 0], x[0, 0, 3, 3] = np.nan, np.inf

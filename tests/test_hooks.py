@@ -168,3 +168,12 @@ def test_a_hook_keeps_no_graph_alive():
     finally:
         gc.enable()
     handle.remove()
+
+
+def test_what_a_hook_returns_stays_its_own():
+    mine = mg.tensor([5.0, 5.0])
+    w = mg.tensor([3.0, 4.0], requires_grad=True)
+    w.register_hook(lambda g: mine)
+    (w * 2).sum().backward()
+    w.grad.data[:] = 0
+    assert mine.tolist() == [5.0, 5.0]

@@ -1,6 +1,7 @@
 """Loops over arrays as native code."""
 
 import math
+import weakref
 
 import numpy as np
 import pytest
@@ -48,6 +49,13 @@ def test_an_array_with_gaps_is_refused():
         energies(0, 3, x[:3, :4], 1.0, x)
 
 
+def test_the_other_order_of_bytes_is_refused():
+    x = np.zeros((4, 6))
+    energies(0, 4, x, 1.0, x)  # compiled for these dtypes
+    with pytest.raises(ValueError, match="energies: [<>]f8 is not in the machine's order of bytes"):
+        energies(0, 4, x.astype(x.dtype.newbyteorder()), 1.0, x)
+
+
 def test_functions_and_constants_are_written_into_the_source():
     text = source(energies.function, [None, None, 2, None, 2], np.dtype("f4"))
     assert "def squared(x):" in text
@@ -88,6 +96,20 @@ def test_each_range_has_working_space_of_its_own(monkeypatch, threads):
     last = [x[-1]] if threads == 1 else [x[24], x[-1]]  # no more ranges than rooms
     for room, row in zip(rooms, last, strict=False):
         np.testing.assert_array_equal(room, row)
+
+
+def test_arrays_live_as_long_as_a_part_that_uses_them(monkeypatch):
+    """An exception, of a signal's handler say, may end the wait for a part that another thread is still running."""
+    monkeypatch.setattr(parallel, "threads", lambda: 2)
+    kept = []
+    monkeypatch.setattr(parallel, "run", kept.extend)
+    x, y = np.ones((7, 5)), np.zeros((7, 5))
+    arrays = [weakref.ref(x), weakref.ref(y)]
+    energies.over(7, 2, x, 3.0, y)
+    del x, y
+    assert all(array() is not None for array in arrays)
+    del kept[:]
+    assert all(array() is None for array in arrays)
 
 
 def test_sums_are_reordered_only_where_a_function_allows_it():

@@ -76,18 +76,28 @@ def test_weight_and_bias(dtype, rows, n, rng):
 @settings(max_examples=20)
 @given(
     lead=st.sampled_from([(), (2,), (2, 3)]), lengths=st.tuples(*[st.integers(1, 7)] * 4), rng=rngs, layout=layouts,
-    kind=st.sampled_from(["none", "causal", "boolean", "floats"]),
+    kind=st.sampled_from(["none", "causal", "boolean", "floats"]), shared=st.booleans(),
 )  # fmt: skip
-def test_attention(dtype, lead, lengths, rng, layout, kind):
+def test_attention(dtype, lead, lengths, rng, layout, kind, shared):
+    """Where all stacks of queries share their keys, the scores lie in memory as the queries do, in whatever order."""
     rows, columns, width, out = lengths
     masks = {
         "none": {}, "causal": {"is_causal": True}, "boolean": {"attn_mask": rng.random((rows, columns)) > 0.5},
         "floats": {"attn_mask": np.where(rng.random((rows, columns)) > 0.5, rng.standard_normal((rows, columns)),
                                          -np.inf)},
     }  # fmt: skip
-    shapes = [(*lead, rows, width), (*lead, columns, width), (*lead, columns, out)]
+    of_keys = () if shared else lead
+    shapes = [(*lead, rows, width), (*of_keys, columns, width), (*of_keys, columns, out)]
     arrays = [LAYOUTS[layout](rng.standard_normal(shape).astype(dtype)) for shape in shapes]
     the_same(lambda *qkv: F.scaled_dot_product_attention(*qkv, **masks[kind]), arrays, rng)
+
+
+def test_large_queries_without_keys():
+    arrays = [np.ones((4, 7)), np.ones((0, 7)), np.ones((0, 2))]
+    y, *gradients = by(1, F.scaled_dot_product_attention, arrays)
+    assert not y.any()
+    assert [g.shape for g in gradients] == [x.shape for x in arrays]
+    assert not gradients[0].any()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -208,6 +208,7 @@ MORE = [
     (lambda: nf.nll_loss(np.zeros((2, 3)), [0, 3]), r"nll_loss: classes are 0 to 2, and the targets run from 0 to 3"),
     (lambda: nf.cross_entropy(np.zeros((2, 3, 4)), np.zeros((2, 3), int), axis=1),
      r"scores of shape \(2, 3, 4\) need class indices of shape \(2, 4\), and these have shape \(2, 3\)"),
+    (lambda: nf.cross_entropy(scores, [0, 1, 2, 0], axis=3), r"cross_entropy: axis 3 is out of bounds"),
     (lambda: nf.cross_entropy(scores, [0, -100, 5, 1]), r"classes are 0 to 2, and the targets run from 0 to 5"),
     (lambda: nf.cross_entropy(scores, [-100] * 4), r"cross_entropy: no target counts .* so there is no mean"),
     (lambda: nf.cross_entropy(scores, [0, 1, 2, 0], weight=[1.0, 2.0]),

@@ -17,7 +17,7 @@ from minigrad import nn
 from minigrad.batching import BatchedArray, Level, each_sample
 from minigrad.nests import flatten, map_nest
 from minigrad.nn import functional as F
-from minigrad.ops.card import CARDS, COMPOSITES
+from minigrad.ops.card import CARDS, COMPOSITES, Op, together
 
 rng = np.random.default_rng(0)
 N = 3  # samples
@@ -676,6 +676,19 @@ def test_a_users_own_op(op):
     np.testing.assert_allclose(second.data, np.stack([mg.grad(size)(a).data for a in A]), rtol=1e-12)
     nested = mg.vmap(mg.vmap(mg.grad(f)))(np.stack([A, -A]))
     np.testing.assert_allclose(nested.data[1], [mg.grad(f)(a).data for a in -A])
+
+
+def test_rules_that_compute_all_gradients_at_once_do_so_for_each_sample():
+    """Where such a rule is run for one sample after the other, its results are those of this sample."""
+
+    def one(x):
+        return np.array(x)  # which batched arrays refuse
+
+    rules = together(lambda g, y, a, b: (g * one(b), g * one(a)))
+    product = Op("product", lambda a, b: one(a) * one(b), rules, arity=2)
+    by_a, by_b = mg.vmap(mg.grad(lambda a, b: product(a, b).sum(), argnums=(0, 1)))(A, -A)
+    np.testing.assert_array_equal(by_a.data, -A)
+    np.testing.assert_array_equal(by_b.data, A)
 
 
 WITH_NAN = np.array([[1.0, 5, 2, 4], [np.nan, 3, 1, 2], [np.nan, 0, np.nan, 7]])

@@ -81,7 +81,7 @@ def glu(x: Any, axis: int = -1) -> Tensor:
     tensor([1.5])
     """
     x = as_tensor(x)
-    if not x.ndim or x.shape[axis] % 2:
+    if not -x.ndim <= axis < x.ndim or x.shape[axis] % 2:
         raise ValueError(f"glu: x of shape {x.shape} has no two halves along axis {axis}")
     a, b = ops.split(x, 2, axis)
     return a * ops.sigmoid(b)
@@ -375,7 +375,7 @@ class GLU(Module):
 
     def forward(self, x: Any) -> Tensor:
         x = as_tensor(x)
-        if not x.ndim or x.shape[self.axis] % 2:
+        if not -x.ndim <= self.axis < x.ndim or x.shape[self.axis] % 2:
             raise InputError(self, f"input {x.shape} has no two halves along axis {self.axis}")
         return glu(x, self.axis)
 

@@ -57,7 +57,7 @@ def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None
     array([[-1.,  1.,  0.,  0.]])
     """
     x = as_tensor(input)
-    if x.ndim < 2 or x.shape[1] % num_groups:
+    if x.ndim < 2 or num_groups < 1 or x.shape[1] % num_groups:
         raise ValueError(f"group_norm: input {x.shape} cannot be cut into {num_groups} groups of channels along axis 1")
     groups = ops.reshape(x, (x.shape[0], num_groups, math.prod(x.shape[1:]) // num_groups))
     if not groups.shape[2]:
@@ -69,6 +69,10 @@ def instance_norm(input: Any, weight: Any = None, bias: Any = None, eps: float =
     """Each channel of each sample brought to mean 0 and variance 1, then scaled and shifted by channel.
 
     input is (batch, channels, ...). Raises ValueError for one value a channel, whose variance says nothing.
+
+    >>> import minigrad as mg
+    >>> mg.nn.functional.instance_norm([[[1.0, 3.0], [5.0, 5.0]]], eps=0.0001).data.round(3).tolist()
+    [[[-1.0, 1.0], [0.0, 0.0]]]
     """
     x = as_tensor(input)
     axes = tuple(range(2, x.ndim))

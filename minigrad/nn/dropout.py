@@ -30,12 +30,24 @@ def dropout(input: Any, p: float = 0.5, training: bool = True) -> Tensor:
 
 
 def dropout1d(input: Any, p: float = 0.5, training: bool = True) -> Tensor:
-    """Whole channels of (batch, channels, length) or (channels, length) set to 0; see `dropout`."""
+    """Whole channels of (batch, channels, length) or (channels, length) set to 0; see `dropout`.
+
+    >>> import minigrad as mg
+    >>> y = mg.nn.functional.dropout1d(mg.ones((50, 4)))
+    >>> bool((y == y[:, :1]).all())
+    True
+    """
     return _channels("dropout1d", as_tensor(input), p, training, 1)
 
 
 def dropout2d(input: Any, p: float = 0.5, training: bool = True) -> Tensor:
-    """Whole channels of (batch, channels, height, width) set to 0; see `dropout`."""
+    """Whole channels of (batch, channels, height, width), or of one image without batch, set to 0; see `dropout`.
+
+    >>> import minigrad as mg
+    >>> y = mg.nn.functional.dropout2d(mg.ones((50, 2, 2)))
+    >>> bool((y == y[:, :1, :1]).all())
+    True
+    """
     return _channels("dropout2d", as_tensor(input), p, training, 2)
 
 

@@ -10,6 +10,7 @@ import math
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_index
 
 from .. import ops
 from ..batching import as_array
@@ -179,6 +180,8 @@ def _of_classes(
 ) -> Tensor:  # fmt: skip
     """The loss of log-probabilities (made by `logarithm` of the input, if there is one) for indices of classes."""
     known("reduction", reduction, REDUCTIONS)
+    if axis != -1 and input.ndim:
+        axis = normalize_axis_index(axis, input.ndim, name)
     if input.ndim and axis % input.ndim != input.ndim - 1:
         _check_classes(name, input, target, axis)
         input = ops.moveaxis(input, axis, -1)

@@ -89,11 +89,12 @@ def row_max(x, i, n):
 
 
 def softmax(x: np.ndarray, safe: bool, causal: bool = False) -> np.ndarray:
-    """exp(x) / sum(exp(x)) over the last axis, in place, for a contiguous array.
+    """exp(x) / sum(exp(x)) over the last axis, in place of x, or of a copy if it is not contiguous.
 
     `safe` has a row of -inf give zeros, where it is nan by the formula. With `causal`, row i of each matrix has -inf
     from column i + 1 on, whatever is there.
     """
+    x = np.ascontiguousarray(x)
     rows = matrix(x, x.shape[-1])
     share = grain(rows.shape[1])
     shift.over(len(rows), share, rows, int(safe), x.shape[-2] if causal else 0)
@@ -103,8 +104,10 @@ def softmax(x: np.ndarray, safe: bool, causal: bool = False) -> np.ndarray:
 
 
 def softmax_slope(g: np.ndarray, y: np.ndarray, scale: float = 1.0) -> np.ndarray:
-    """y (g - sum(g y)) scale over the last axis, in place of g, which is contiguous."""
-    n = y.shape[-1]
+    """y (g - sum(g y)) scale over the last axis, in place of g, or of a copy if it is not contiguous."""
+    if not y.size:
+        return g
+    g, n = np.ascontiguousarray(g), y.shape[-1]
     slope.over(y.size // n, grain(n), matrix(y, n), scale, matrix(g, n))
     return g
 
@@ -119,7 +122,7 @@ def log_softmax(x: np.ndarray) -> np.ndarray:
 
 def log_softmax_slope(g: np.ndarray, y: np.ndarray) -> np.ndarray:
     """g - exp(y) sum(g) over the last axis."""
-    weights, n = np.exp(y), y.shape[-1]
+    weights, n = np.exp(y, order="C"), y.shape[-1]
     less_share.over(y.size // n, grain(n), matrix(g, n), matrix(weights, n))
     return weights
 

@@ -19,6 +19,7 @@ from ..kernels import kernel
 from ..tensor import Tensor, as_tensor, plain
 from .card import composite, op
 from .elementwise import where
+from .loops import native
 from .shape import along, ravel, unsupported
 
 __all__ = [
@@ -56,7 +57,7 @@ def scatter(x, key=(), shape=()):
         np.add.at(y, key, x)
     elif y.ndim == 1 and isinstance(key, np.ndarray):
         np.add.at(y, key.ravel(), x.ravel())
-    elif x.size > 4000 and x.dtype.char in "fd" and type(x) is np.ndarray:  # np.add.at takes 6 ns an element
+    elif native(x):  # np.add.at takes 6 ns an element
         add_picked(key, x, y)
     else:  # np.add.at(y, key, x), but many times quicker, since the places are one row of integers
         rows = leading(key, shape)

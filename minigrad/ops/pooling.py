@@ -290,8 +290,8 @@ def window_mean(x, windows=(), divisors=(), size=()):
     """The sum of each window, by the product of its divisors; `size` is that of the images."""
     if not have_loops(x):
         return read_mean(x, windows, divisors)
-    y = np.empty((*x.shape[:2], *map(len, windows)), x.dtype)
-    run(means_of_windows, x, matrices(x, x.dtype), matrices(y, y.dtype), *bounds(windows, divisors))
+    y = np.empty((*x.shape[:2], *map(len, windows)), np.result_type(x))  # in the machine's order of bytes
+    run(means_of_windows, x, matrices(x, y.dtype), matrices(y, y.dtype), *bounds(windows, divisors))
     return y
 
 
@@ -301,8 +301,8 @@ def window_spread(g, windows=(), divisors=(), size=()):
     """Images in which each element of g, by the product of its divisors, is added to all of its window."""
     if not have_loops(g):
         return read_spread(g, windows, divisors, size)
-    y = np.empty((*g.shape[:2], *size), g.dtype)
-    run(spread_over_windows, y, matrices(g, g.dtype), matrices(y, y.dtype), *bounds(windows, divisors))
+    y = np.empty((*g.shape[:2], *size), np.result_type(g))
+    run(spread_over_windows, y, matrices(g, y.dtype), matrices(y, y.dtype), *bounds(windows, divisors))
     return y
 
 

@@ -87,7 +87,12 @@ def mismatch(a: tuple[int, ...], b: tuple[int, ...]) -> str:
          lambda g, y, x, w, b: np.dot(rows(g).T, rows(x)),
          lambda g, y, x, w, b: rows(g)))
 def linear(x, w, b):
-    """x @ w.T + b: one op, since every network consists of it. w has shape (out, in)."""
+    """x @ w.T + b: one op, since every network consists of it. w has shape (out, in).
+
+    >>> import minigrad as mg
+    >>> mg.linear([1.0, 2.0], mg.tensor([[3.0, 4.0]]), mg.tensor([5.0]))
+    tensor([16.])
+    """
     try:
         if x.ndim == 2:
             y = np.dot(x, w.T)

@@ -12,7 +12,6 @@ gradients) and on symbols, and what the kernels are tested against.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ import numpy as np
 from ..approximations import fast_sigmoid, fast_tanh
 from ..kernels import kernel, real
 from ..tensor import FREE, Tensor, mode
-from .card import op
+from .card import op, together
 from .elementwise import sigmoid
 from .loops import of_one_kind
 from .products import rows
@@ -45,22 +44,6 @@ class Beside:
 
 
 GATES = Beside()  # beside states: what else the forward pass computed
-BACKWARD = Beside()  # beside states: the gradient g that the backward pass ran on, and its results
-
-
-def once(backward: Callable) -> Callable:
-    """A backward pass that runs once for all the inputs of an op, whose rules ask for it one after another."""
-
-    def shared(g: Any, y: Any, *inputs: Any, **params: Any) -> Any:
-        if type(g) is not np.ndarray:  # the results of others would keep their graph alive
-            return backward(g, y, *inputs, **params)
-        known = BACKWARD.of(y)
-        if not known or known[0] is not g:
-            known = g, backward(g, y, *inputs, **params)
-            BACKWARD.put(y, *known)
-        return known[1]
-
-    return shared
 
 
 def compact(*arrays: Any) -> list[Any]:
@@ -116,7 +99,6 @@ def relu_step_back(g, y, dh, dz, t):
             dz[t, n, j] = d if y[t + 1, n, j] > real(0) else real(0)
 
 
-@once
 def _rnn_back(g, y, gx, start, w, nonlinearity):
     """The gradients of every step's sum before the nonlinearity, and of the start."""
     if of_one_kind(y, gx, start, w):
@@ -135,12 +117,14 @@ def _rnn_back(g, y, gx, start, w, nonlinearity):
     return np.stack(dz[::-1]), d
 
 
+def _rnn_rule(g, y, gx, start, w, nonlinearity):
+    dz, by_start = _rnn_back(g, y, gx, start, w, nonlinearity)
+    return dz, by_start, _by_recurrent_weight(dz, y[:-1])
+
+
 @op(arity=3, sympy=_rnn,
     cases=[([(2, 1, 2), (1, 2), (2, 2)], {}), ([(1, 2, 1), (2, 1), (1, 1)], {"nonlinearity": "relu"})],
-    vjp=(lambda g, y, gx, start, w, nonlinearity: _rnn_back(g, y, gx, start, w, nonlinearity)[0],
-         lambda g, y, gx, start, w, nonlinearity: _rnn_back(g, y, gx, start, w, nonlinearity)[1],
-         lambda g, y, gx, start, w, nonlinearity: _by_recurrent_weight(
-             _rnn_back(g, y, gx, start, w, nonlinearity)[0], y[:-1])))
+    vjp=together(_rnn_rule))
 def rnn(gx, start, w, nonlinearity="tanh"):
     """h_t = tanh(gx_t + h_{t-1} w^T), or relu of it: all h from the start on.
 
@@ -228,7 +212,6 @@ def lstm_step_back(g, y, gates, dh, dc, dz, t):
             dc[n, j] *= gates[t, n, width + j]
 
 
-@once
 def _lstm_back(g, y, gx, start, w):
     """The gradients of every step's sums before the gates, and of the start."""
     kept = GATES.of(y)
@@ -252,10 +235,13 @@ def _lstm_back(g, y, gx, start, w):
     return np.stack(dz[::-1]), np.stack([dh, dc])
 
 
+def _lstm_rule(g, y, gx, start, w):
+    dz, by_start = _lstm_back(g, y, gx, start, w)
+    return dz, by_start, _by_recurrent_weight(dz, y[0, :-1])
+
+
 @op(arity=3, sympy=_lstm, cases=[([(1, 2, 4), (2, 2, 1), (4, 1)], {}), ([(2, 1, 4), (2, 1, 1), (4, 1)], {})],
-    vjp=(lambda g, y, gx, start, w: _lstm_back(g, y, gx, start, w)[0],
-         lambda g, y, gx, start, w: _lstm_back(g, y, gx, start, w)[1],
-         lambda g, y, gx, start, w: _by_recurrent_weight(_lstm_back(g, y, gx, start, w)[0], y[0, :-1])))
+    vjp=together(_lstm_rule))
 def lstm(gx, start, w):
     """The states h and c of a long short-term memory, from the start on.
 
@@ -340,7 +326,6 @@ def gru_step_back(g, y, gates, dh, dz, dp, carried, t):
             dp[t, n, 2 * width + j] = dz[t, n, 2 * width + j] * gates[t, n, j]
 
 
-@once
 def _gru_back(g, y, gx, start, w, b):
     """The gradients of what the inputs give to each step, of the start, and of what the states give to each step."""
     kept = GATES.of(y)
@@ -364,12 +349,14 @@ def _gru_back(g, y, gx, start, w, b):
     return np.stack(dz[::-1]), d, np.stack(dp[::-1])
 
 
+def _gru_rule(g, y, gx, start, w, b):
+    dz, by_start, dp = _gru_back(g, y, gx, start, w, b)
+    return dz, by_start, _by_recurrent_weight(dp, y[:-1]), np.add.reduce(dp, axis=(0, 1))
+
+
 @op(arity=4, sympy=_gru,
     cases=[([(1, 2, 3), (2, 1), (3, 1), (3,)], {}), ([(2, 1, 3), (1, 1), (3, 1), (3,)], {})],
-    vjp=(lambda g, y, gx, start, w, b: _gru_back(g, y, gx, start, w, b)[0],
-         lambda g, y, gx, start, w, b: _gru_back(g, y, gx, start, w, b)[1],
-         lambda g, y, gx, start, w, b: _by_recurrent_weight(_gru_back(g, y, gx, start, w, b)[2], y[:-1]),
-         lambda g, y, gx, start, w, b: np.add.reduce(_gru_back(g, y, gx, start, w, b)[2], axis=(0, 1))))
+    vjp=together(_gru_rule))
 def gru(gx, start, w, b):
     """The states of a gated recurrent unit, from the start on.
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from ..autodiff import below, walk
 from ..ops.card import CARDS
+from ..primitives import Primitive
 from ..tensor import PLAIN, Tensor, _ModeContext, as_tensor, recording, tick
 
 Place = tuple[int, int]  # which result in the order of the walk, and which of its inputs
@@ -254,10 +255,9 @@ def misbehaviour(t: Tensor) -> tuple[str, str] | None:
     rule = f"the rule of {t._op.name}"
 
     def gradients(g: Any, y: Any, *xs: Any) -> list[Any]:
-        users = getattr(t._op.vjp, "rule", None)  # of a primitive, as it was written
-        if users is None:
+        if not isinstance(t._op, Primitive):
             return [r(g, y, *xs, **t._params) for r, x in zip(t._op.vjp, t._inputs, strict=False) if requires_grad(x)]
-        found = users(g, y, *xs, **t._params)
+        found = t._op.vjp.rule(g, y, *xs, **t._params)  # as it was written
         return [g for g in (found if isinstance(found, tuple | list) else [found]) if g is not None]
 
     given = copies((ones, t._data, *xs))

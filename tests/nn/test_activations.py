@@ -73,6 +73,7 @@ def test_digits_near_zero():
 
 REFUSED = [
     (lambda: nn.Sequential(nn.GLU())(np.zeros((2, 3))), r'GLU "0": input \(2, 3\) has no two halves along axis -1'),
+    (lambda: F.glu(np.zeros((2, 4)), 2), r"glu: x of shape \(2, 4\) has no two halves along axis 2"),
     (lambda: F.glu(np.zeros(())), r"glu: x of shape \(\) has no two halves"),
     (lambda: nn.PReLU(3)(np.zeros((2, 4))), r"PReLU: input \(2, 4\) has not 3 channels in axis 1"),
     (lambda: F.prelu(np.zeros((2, 4)), np.zeros(3)), r"prelu: x \(2, 4\) takes a weight of one number, or"),

@@ -102,6 +102,7 @@ REFUSED = [
     (lambda: nn.GroupNorm(2, 3), r"GroupNorm: 3 channels cannot be cut into 2 groups"),
     (lambda: nn.GroupNorm(2, 4)(np.zeros((2, 3))), r"GroupNorm: input \(2, 3\) has 3 channels in axis 1, .* expects 4"),
     (lambda: F.group_norm(np.zeros((2, 3)), 2), r"group_norm: input \(2, 3\) cannot be cut into 2 groups"),
+    (lambda: F.group_norm(np.zeros((2, 3)), 0), r"group_norm: input \(2, 3\) cannot be cut into 0 groups"),
     (lambda: F.batch_norm(np.zeros((2, 3)), None, None), r"batch_norm: without running_mean .* training=True"),
     (lambda: F.batch_norm(np.zeros((1, 3)), None, None, training=True), r"has 1 value a channel"),
     (lambda: nn.InstanceNorm1d(3, track_running_stats=True), r"track_running_stats is not supported"),
