@@ -9,6 +9,7 @@ mathematics of each op is on its card in `ops/`.
 from __future__ import annotations
 
 import itertools
+import sys
 import threading
 import warnings
 import weakref
@@ -27,6 +28,7 @@ class MinigradWarning(UserWarning):
     """A program that runs, and probably does not do what was meant."""
 
 
+HERE = __file__.rpartition("tensor.py")[0]  # the library's folder
 _warned: set[str] = set()
 
 
@@ -34,7 +36,15 @@ def warn_once(key: str, message: str) -> None:
     """Warn with `message`, once a process for each `key`."""
     if key not in _warned:
         _warned.add(key)
-        warnings.warn(message, MinigradWarning, stacklevel=3)
+        warnings.warn(message, MinigradWarning, stacklevel=_users_level())
+
+
+def _users_level() -> int:
+    """How far up the first line is that is not the library's own, as seen from who warns."""
+    frame, level = sys._getframe(2), 2
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(HERE):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 # What an op does beside computing: RECORD links its result into the graph, FREE does not, and PLAIN (inside the
@@ -565,6 +575,8 @@ def operand(x: Any) -> Any:
     """Anything an op accepts beside tensors (lists, numbers, arrays, SymPy expressions) as an array."""
     if type(x) is BatchedArray or (isinstance(x, np.ndarray) and x.dtype.kind in "biufc"):
         return x
+    if isinstance(x, np.ndarray) and x.dtype.hasobject and all(isinstance(e, float | int) for e in x.ravel().tolist()):
+        return x.astype(float)
     if hasattr(x, "free_symbols") or (isinstance(x, np.ndarray) and x.dtype.hasobject):
         from .symbolic.array import symbolic_array
 

@@ -279,3 +279,32 @@ def test_tensors_without_a_gradient_go_anywhere():
 def test_nan_is_what_max_chooses():
     gradient = mg.grad(mg.max)(np.array([1.0, np.nan, 2.0]))
     np.testing.assert_array_equal(gradient.data, [0.0, 1.0, 0.0])
+
+
+# ---- where NumPy's functions would cut a gradient off, or read another part of a matrix ----------------------------
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: np.bincount([0, 1, 0], weights=x),
+        lambda x: np.bincount([0, 1, 0], x),
+        lambda x: np.unique(x),
+        lambda x: np.histogram(x, bins=2, weights=x)[0],
+    ],
+)
+def test_no_gradient_is_cut_off_by_functions_of_values(f):
+    """Beside a term that has a gradient, nobody would notice."""
+    with pytest.raises(TypeError, match="is not differentiable here"):
+        mg.grad(lambda x: f(x).sum() + x.sum())(np.array([1.0, 2.0, 3.0]))
+
+
+@pytest.mark.parametrize("call", ["cholesky", "eigvalsh", "eigh"])
+def test_numpys_functions_read_the_lower_triangle(call):
+    a = np.array([[4.0, -9.0], [1.0, 3.0]])
+    ours, theirs = getattr(np.linalg, call)(mg.tensor(a)), getattr(np.linalg, call)(a)
+    if call == "eigh":
+        ours, theirs = ours.eigenvalues, theirs.eigenvalues
+    np.testing.assert_allclose(ours.data, theirs, rtol=1e-14)
+    if call == "cholesky":
+        np.testing.assert_allclose(np.linalg.cholesky(mg.tensor(a.T), upper=True).data, theirs.T, rtol=1e-14)

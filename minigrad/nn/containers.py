@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, overload
 
 from ..tensor import Tensor
-from .module import Module, Parameter
+from .module import InputError, Module, Parameter
 
 __all__ = ["ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential"]
 
@@ -202,6 +202,13 @@ class Sequential(ModuleList):
             super().__init__(modules)
 
     def forward(self, x: Any) -> Any:
+        before = None
         for module in self:
-            x = module(x)
+            if isinstance(x, tuple) and before is not None:
+                raise InputError(
+                    module,
+                    f"a tuple of {len(x)} came, as {type(before).__name__} returns it, and this layer expects one "
+                    "array: put a module between that takes one of them",
+                )
+            x, before = module(x), module
         return x

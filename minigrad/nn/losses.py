@@ -230,6 +230,7 @@ def _check_classes(name: str, input: Tensor, target: np.ndarray, axis: int) -> N
         raise ValueError(
             f"{name}: scores of shape {input.shape} need class indices of shape {_without(axis, input)}, and "
             f"these have shape {target.shape}"
+            + ("; axis=1 says that the classes are there" if target.shape == _without(1, input) else "")
         )
 
 

@@ -11,6 +11,7 @@ matrix of eigenvectors, or of U, or of R, is positive.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -340,7 +341,29 @@ def eigh(a: Any, UPLO: str | None = None) -> EighResult:
     return EighResult(y[..., 0, :], y[..., 1:, :])
 
 
-NUMPY[np.linalg.eigh] = eigh
+def _lower_cholesky(a: Any, /, *, upper: bool = False) -> Any:
+    """`cholesky` as NumPy has it, which reads one triangle."""
+    a = as_tensor(a)
+    if a.ndim < 2 or a.shape[-1] != a.shape[-2]:
+        return cholesky(a, upper=upper)
+    lower = np.tri(a.shape[-1]) == 1
+    return cholesky(np.where(lower.T if upper else lower, a, transposed(a)), upper=upper)
+
+
+NUMPY[np.linalg.cholesky] = _lower_cholesky
+
+
+def _of_lower_triangle(function: Callable) -> Callable:
+    """NumPy's function of this name, which reads the lower triangle unless it is told otherwise."""
+
+    @functools.wraps(function)
+    def called(a: Any, UPLO: str = "L") -> Any:
+        return function(a, UPLO)
+
+    return called
+
+
+NUMPY[np.linalg.eigh] = _of_lower_triangle(eigh)
 
 
 @composite(np.linalg.eigvalsh, cases=[([(2, 2)], {"UPLO": "L"}), ([(2, 2, 2)], {"UPLO": "U"})])
@@ -355,6 +378,9 @@ def eigvalsh(a: Any, UPLO: str | None = None) -> Tensor:
             [0., 1.]])
     """
     return eigh(a, UPLO).eigenvalues
+
+
+NUMPY[np.linalg.eigvalsh] = _of_lower_triangle(eigvalsh)
 
 
 def eig(a: Any) -> Any:

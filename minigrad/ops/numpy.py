@@ -26,7 +26,7 @@ PLAIN_UFUNCS = {
 PLAIN_FUNCTIONS = {
     np.shape, np.ndim, np.size, np.argmax, np.argmin, np.argsort, np.allclose, np.isclose, np.array_equal, np.any,
     np.all, np.nonzero, np.count_nonzero, np.searchsorted, np.result_type, np.array2string, np.array_repr,
-    np.array_str, np.may_share_memory, np.shares_memory, np.unique, np.bincount, np.isin, np.iscomplexobj,
+    np.array_str, np.may_share_memory, np.shares_memory, np.bincount, np.isin, np.iscomplexobj,
     np.isrealobj, np.can_cast, np.save, np.savez, np.savetxt, np.savez_compressed, np.array_equiv, np.argwhere,
     np.flatnonzero, np.argpartition, np.lexsort, np.digitize, np.histogram, np.ravel_multi_index, np.unravel_index,
     np.diag_indices_from, np.tril_indices_from, np.triu_indices_from, np.ix_, np.min_scalar_type, np.common_type,
@@ -87,11 +87,13 @@ def numpy_function(function: Callable, args: tuple, params: dict[str, Any]) -> A
         raise TypeError(f"np.full_like would cut off the gradient of the value: {FULL_LIKE}")
     if function in LIKE:
         return Tensor(function(*map(plain, args), **params))
-    if function in PLAIN_FUNCTIONS or not _any_requires_grad((args, params)):
+    weighted = function in WEIGHTED and _any_requires_grad(params.get("weights", args[WEIGHTED[function] :]))
+    if (function in PLAIN_FUNCTIONS and not weighted) or not _any_requires_grad((args, params)):
         return function(*map(_plain_nest, args), **{k: _plain_nest(v) for k, v in params.items()})
     raise TypeError(f"{function.__module__}.{function.__name__} is not differentiable here: {_remedy()}")
 
 
+WEIGHTED = {np.bincount: 1, np.histogram: 4}  # where the argument `weights` stands, in which the result is smooth
 FULL_LIKE = "mg.full_like and mg.full pass it on"
 LIKE = {np.zeros_like, np.ones_like, np.empty_like, np.full_like}
 

@@ -196,7 +196,8 @@ def var(x: Any, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Tens
     """
     x = as_tensor(x)
     total = sum(square(x - mean(x, axis=axis, keepdims=True)), axis=axis, keepdims=keepdims)
-    return total / (count(x, axis) - ddof)
+    left = count(x, axis) - ddof
+    return total / left if left > 0 else total / np.zeros((), total.dtype)  # as NumPy: inf or nan, with its warning
 
 
 @composite(np.std, cases=[([(2, 3)], {"axis": 1, "ddof": 1}), ([(4,)], {})])

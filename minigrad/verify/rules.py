@@ -15,7 +15,7 @@ import numpy as np
 import sympy
 
 from ..names import known
-from ..ops.card import CARDS, Op
+from ..ops.card import CARDS, COMPOSITES, Op
 from ..symbolic import SymbolicArray, exact, symbolic_array
 from ..symbolic.array import sympy_function
 from ..tensor import Tensor
@@ -59,11 +59,20 @@ def rules(
     if order not in (1, 2):
         raise ValueError(f"rules: order={order!r}; it is 1, or 2 for the gradients of the gradients too")
     given = list(CARDS) if ops is None else [ops] if isinstance(ops, str | Op) else list(ops)
-    cards = [name if isinstance(name, Op) else CARDS[known("op", name, CARDS)] for name in given]
+    cards = [name if isinstance(name, Op) else named(name) for name in given]
     entries = [rule(card, order, numbers, seconds) for card in _shown(cards, progress)]
     if order == 1 and not numbers:
         return Report(entries)
     return Report(entries, HINT if numbers else "", COLUMNS)
+
+
+def named(name: str) -> Op:
+    """The card of this name. Raises ValueError where there is none, for it may be composed of others."""
+    if name in COMPOSITES and name not in CARDS:
+        raise ValueError(
+            f"rules: {name} is composed of other ops and has no rule of its own; mg.verify.gradient checks its gradient"
+        )
+    return CARDS[known("op", name, CARDS)]
 
 
 def _shown(cards: list[Op], progress: bool) -> Iterable[Op]:

@@ -173,3 +173,9 @@ def test_layers_run_on_symbols():
     y = model(x)
     numbers = dict(zip(x.data.ravel().tolist(), (0.5, -1.5), strict=True))
     assert float(y.tolist()[0][0].subs(numbers)) == pytest.approx(model(np.array([[0.5, -1.5]])).item())
+
+
+def test_a_tuple_between_two_layers_is_refused_by_name():
+    model = nn.Sequential(nn.Sequential(nn.GRU(3, 4), nn.Linear(4, 2)))
+    with pytest.raises(nn.module.InputError, match=r'Linear "0.1": a tuple of 2 came, as GRU returns it'):
+        model(np.ones((5, 2, 3)))

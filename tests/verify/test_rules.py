@@ -452,3 +452,8 @@ def test_bad_requests_get_a_sentence():
 def test_time_that_runs_out_never_refutes():
     entry = rule(CARDS["softmax"], order=2, seconds=1e-3)
     assert entry.verdict in ("proved", "agrees", "undecided")
+
+
+def test_a_composed_op_has_no_rule_to_check():
+    with pytest.raises(ValueError, match=r"rules: conv2d is composed of other ops.*mg\.verify\.gradient"):
+        mg.verify.rules(["conv2d"])
