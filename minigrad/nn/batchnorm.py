@@ -143,7 +143,11 @@ class _BatchNorm(_Norm):
         if training:
             n = _count(x, (0, *range(2, x.ndim)))
             if n < 2:
-                raise InputError(self, f"input {x.shape} has {n} value a channel, and training needs two or more")
+                raise InputError(
+                    self,
+                    f"input {x.shape} has {n} value a channel, and training needs two or more (a last batch of one "
+                    "sample? choose a batch size that leaves more)",
+                )
             if count is not None:
                 count.data = np.array(int(count._data) + 1)
                 momentum = 1 / int(count._data) if momentum is None else momentum  # the mean over all batches so far
