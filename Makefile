@@ -29,7 +29,7 @@ demo: $(VENV)/.installed-data,plot
 test: $(VENV)/.installed-$(TEST_EXTRAS)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest -q $(PYTEST_ARGS)
+	$(BIN)/pytest -q -n auto --dist worksteal $(PYTEST_ARGS)
 
 test-long: PYTEST_ARGS := -m "long or not long"
 test-long: test
@@ -38,7 +38,9 @@ mutants: $(VENV)/.installed-data,plot,dev,peers
 	$(BIN)/python tests/mutants.py
 
 bench: $(VENV)/.installed-data,plot,peers
-	set -e; for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file; done
+	$(BIN)/minigrad bench
+	set -e; for measure in batch width depth; do $(BIN)/minigrad bench --scaling $$measure; done
+	$(BIN)/minigrad bench optimizers
 
 docs: $(VENV)/.installed-data,plot,docs
 	$(BIN)/python docs/generate.py
