@@ -104,7 +104,12 @@ def walk(
 
 
 def rule_by_sample(rule: Callable, args: tuple, params: dict[str, Any], error: Exception) -> Any:
-    """What a rule gives that has raised an error: inside `mg.vmap` for each sample by itself, elsewhere the error."""
+    """What a rule gives that has raised an error: inside `mg.vmap` for each sample by itself, elsewhere the error.
+
+    In a function that is compiled, what it computes becomes one piece.
+    """
+    if mode.capture is not None:
+        return mode.capture.rule(rule, args, params, error)
     if innermost(([x._data if type(x) is Tensor else x for x in args], params)) is None:
         raise error
     from .ops.batch import each_sample

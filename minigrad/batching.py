@@ -17,7 +17,7 @@ import math
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
@@ -48,7 +48,18 @@ class Uneven(NotBatched):
     """The results for different samples have different shapes, or lengths that differ are asked for."""
 
 
-class BatchedArray(np.lib.mixins.NDArrayOperatorsMixin):
+class StandIn(np.lib.mixins.NDArrayOperatorsMixin):
+    """What answers NumPy's calls in the place of an array: a batched array, or one of a function that is compiled."""
+
+    __slots__ = ()
+    weak = False  # whether it stands for a number of Python's, which leaves arrays their dtype
+
+    if TYPE_CHECKING:  # they have what arrays have
+
+        def __getattr__(self, name: str) -> Any: ...
+
+
+class BatchedArray(StandIn):
     """One array for each sample of a level: `array` has the samples along its first axis, and `shape` leaves it out."""
 
     __slots__ = ("array", "level", "ndim", "shape")
@@ -90,7 +101,7 @@ class BatchedArray(np.lib.mixins.NDArrayOperatorsMixin):
             kind = type(x)
             if kind is BatchedArray:
                 level = level if level.number >= x.level.number else x.level
-            elif kind not in NUMBERS and not isinstance(x, np.ndarray) and hasattr(kind, "__array_ufunc__"):
+            elif kind not in NUMBERS and not isinstance(x, np.ndarray | StandIn) and hasattr(kind, "__array_ufunc__"):
                 return NotImplemented  # and NumPy asks the tensor, which records what is done
         if params or method == "at":
             level = innermost((level, inputs, params))  # type: ignore[assignment]
@@ -108,7 +119,7 @@ class BatchedArray(np.lib.mixins.NDArrayOperatorsMixin):
 
     def __array_function__(self, function: Callable, types: Any, args: Any, params: Any) -> Any:
         for kind in types:
-            if kind is not BatchedArray and not issubclass(kind, np.ndarray):
+            if not issubclass(kind, np.ndarray | StandIn):
                 return NotImplemented
         handler = FUNCTIONS.get(function)
         if handler is not None:
@@ -197,6 +208,9 @@ class BatchedArray(np.lib.mixins.NDArrayOperatorsMixin):
         return repr(self)
 
     # ---- methods ---------------------------------------------------------------------------------------------
+
+    def beneath(self, function: Callable) -> Any:
+        return BatchedArray(beneath(function, self.array), self.level)
 
     def reshape(self, *shape: Any, order: str = "C") -> BatchedArray:
         return _reshape(self.level, self, shape[0] if len(shape) == 1 else shape, order)
@@ -316,15 +330,20 @@ def innermost_array(x: Any) -> Any:
 
 
 def as_array(x: Any, dtype: Any = None) -> Any:
-    """np.asarray, which leaves batched arrays batched."""
-    if type(x) is not BatchedArray:
+    """np.asarray, which leaves what stands in for an array as it is."""
+    if not isinstance(x, StandIn):
         return np.asarray(x, dtype)
     return x if dtype is None else x.astype(dtype, copy=False)
 
 
 def beneath(function: Callable, x: Any) -> Any:
     """function(x), for one that is indifferent to further axes in front, by the values behind all levels."""
-    return BatchedArray(beneath(function, x.array), x.level) if type(x) is BatchedArray else function(x)
+    return x.beneath(function) if isinstance(x, StandIn) else function(x)
+
+
+def visible(x: Any) -> bool:
+    """Whether there are values to look at: in a function that is compiled, there are none before it runs."""
+    return not isinstance(innermost_array(x), StandIn)
 
 
 def hide(x: Any, level: Level) -> BatchedArray:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .batching import BatchedArray
+from .batching import StandIn
 from .nests import flatten, leaves_like, map_nest
 from .ops.whole import Whole
 from .primitives import RuleError, arguments_of
@@ -137,7 +137,7 @@ class _Call(Whole):
         if gx is None:
             return None if x is None else np.zeros_like(x)
         gx = np.asarray(gx, np.result_type(plain(x))) if isinstance(gx, float | int) else gx
-        if not isinstance(gx, Tensor | np.ndarray | np.generic | BatchedArray) or gx.dtype.kind not in "fO":
+        if not isinstance(gx, Tensor | np.ndarray | np.generic | StandIn) or gx.dtype.kind not in "fO":
             raise RuleError(f"the rule of {self.name} should return arrays of floats, and returned {str(gx)[:40]!r}")
         if gx.shape != np.shape(x):
             raise RuleError(f"the rule of {self.name} should return the input's shape {np.shape(x)}, not {gx.shape}")

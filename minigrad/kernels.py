@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from . import native, parallel
-from .batching import BatchedArray
+from .batching import StandIn
 
 F = TypeVar("F", bound=Callable)
 
@@ -67,7 +67,7 @@ class Kernel:
         entry = self.built.get(kinds)
         if entry is None:
             for x in arguments:
-                if type(x) is BatchedArray:  # inside vmap: refused here, before the compiler would find out
+                if isinstance(x, StandIn):  # refused here, before the compiler would find out
                     np.asarray(x)
                 if isinstance(x, np.ndarray) and not x.dtype.isnative:
                     raise ValueError(f"{self.function.__name__}: {x.dtype} is not in the machine's order of bytes")
@@ -184,7 +184,7 @@ def parsed(function: Callable) -> ast.FunctionDef:
 
 
 class Constants(ast.NodeTransformer):
-    """Numbers in place of the names of a module's constants."""
+    """Numbers in place of the names of a module's constants, and the terms of a polynomial written out."""
 
     def __init__(self, namespace: dict[str, Any]) -> None:
         self.namespace = namespace
@@ -192,6 +192,13 @@ class Constants(ast.NodeTransformer):
     def visit_Name(self, node: ast.Name) -> Any:
         value = self.namespace.get(node.id)
         return ast.Constant(value) if isinstance(node.ctx, ast.Load) and isinstance(value, int | float) else node
+
+    def visit_Call(self, node: ast.Call) -> Any:
+        if not (isinstance(node.func, ast.Name) and self.namespace.get(node.func.id) is polynomial):
+            return self.generic_visit(node)
+        x, table = map(ast.unparse, node.args)
+        terms = [f"real({c!r})" for c in self.namespace[table]]
+        return ast.parse(f" + {x} * (".join(terms) + ")" * (len(terms) - 1), mode="eval").body
 
 
 def is_docstring(statement: ast.stmt) -> bool:
@@ -206,6 +213,11 @@ def real(x: Any) -> Any:
 def whole(n: Any) -> Any:
     """In a kernel: n as an integer of as many bits as its floating numbers have."""
     return n
+
+
+def polynomial(x: Any, coefficients: tuple[float, ...]) -> Any:
+    """In a kernel: the sum of coefficients[i] * x^i by Horner's scheme. x is a name, the coefficients a module's."""
+    return sum(c * x**i for i, c in enumerate(coefficients))
 
 
 def index(i: Any) -> Any:

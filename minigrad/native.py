@@ -6,12 +6,17 @@ millisecond without Numba: a process that finds its kernels there never imports 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
+import gc
 import os
 import platform
+import re
 import sys
 import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +28,14 @@ from .tensor import warn_once
 FASTMATH = dict.fromkeys(("contract", "nsz", "arcp", "afn"), True)
 OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": FASTMATH}
 ENTRY = "minigrad_kernel"
-LIBM = [name + kind for name in ("pow", "exp", "expm1", "log", "log1p", "tanh", "erf", "erfc", "sin", "cos")
-        for kind in ("", "f")]  # fmt: skip
+LIBM = [name + kind for kind in ("", "f") for name in (
+    "pow", "exp", "expm1", "log", "log1p", "tanh", "erf", "erfc", "sin", "cos", "tan", "sinh", "cosh", "asin", "acos",
+    "atan", "asinh", "acosh", "atanh", "atan2", "fmod", "exp2", "log2", "log10", "cbrt", "lgamma",
+)]  # fmt: skip
 DIGEST = 32  # bytes of a SHA-256
+DAY = 24 * 60 * 60.0  # seconds
+KEPT_FOR = 30 * DAY  # that a file is kept in which nobody is interested
+OURS = re.compile(r"\w+-[0-9a-f]{32}\.(o|\d+\.\d+)")  # and drafts of processes that ended before they were done
 
 
 # Where an array's data lies is the first field behind its object header: NumPy's binary interface, by which every
@@ -60,6 +70,7 @@ def build(source: str, name: str, signature: str) -> int:
     if code is None:
         code = machine_code(source, name, signature, machine)
         store(path, code)
+        prune(folder)
     return link(code, machine)
 
 
@@ -73,7 +84,8 @@ def machine_code(source: str, name: str, signature: str, machine: Any) -> bytes:
 
     namespace: dict[str, Any] = {"__name__": __name__}
     exec(source, namespace)
-    function = numba.cfunc(signature, **OPTIONS)(namespace[name])
+    with uncollected():
+        function = numba.cfunc(signature, pipeline_class=namespace.get("PIPELINE"), **OPTIONS)(namespace[name])
     module = llvm.parse_assembly(function.inspect_llvm())
     module.get_function(function.native_name).name = ENTRY
     for f in module.functions:
@@ -86,12 +98,25 @@ def machine_code(source: str, name: str, signature: str, machine: Any) -> bytes:
     return machine.emit_object(module)
 
 
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """Inside, nobody looks for garbage: Numba makes so many objects that this takes a sixth of its time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
 def drop_error_path(module: Any, machine: Any) -> None:
     """Have LLVM see that the function cannot fail, and drop what would report it by calling into Numba."""
     import llvmlite.binding as llvm
 
     builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=1))
-    builder.getModulePassManager().run(module, builder)
+    for _ in range(2):  # what the first run has made plain may have been asked about before
+        builder.getModulePassManager().run(module, builder)
 
 
 _engines: list[Any] = []  # what has been loaded, which must live as long as its addresses are in use
@@ -131,7 +156,8 @@ def identity(source: str, signature: str) -> str:
 
     from . import __version__
 
-    compilers = [__version__, platform.python_version(), *map(version, ("numba", "llvmlite", "numpy"))]
+    compilers = [__version__, Path(__file__).read_text(), platform.python_version()]
+    compilers += map(version, ("numba", "llvmlite", "numpy"))
     processor = [llvm.get_process_triple(), llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()]
     text = "\n".join([source, signature, repr(OPTIONS), *compilers, *processor])
     return hashlib.sha256(text.encode()).hexdigest()[:32]
@@ -149,13 +175,17 @@ def cache_folder() -> Path | None:
     try:
         folder = wanted_folder()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = folder.stat()
-        if hasattr(os, "getuid") and (status.st_uid != os.getuid() or status.st_mode & 0o022):
+        if others_may_write(folder.stat()):
             raise PermissionError(f"{folder} is not this user's alone to write")
     except (OSError, RuntimeError) as error:  # pathlib raises RuntimeError where there is no home
         unusable(error)
         return None
     return folder
+
+
+def others_may_write(status: os.stat_result) -> bool:
+    """Whether a file or folder belongs to, or can be written by, somebody else (as far as the system can tell)."""
+    return hasattr(os, "getuid") and (status.st_uid != os.getuid() or bool(status.st_mode & 0o022))
 
 
 def wanted_folder() -> Path:
@@ -177,30 +207,49 @@ def unusable(error: Exception) -> None:
 
 
 def stored(path: Path) -> bytes | None:
-    """The object file kept at `path`, or None if there is none or it is not what was written."""
+    """The object file kept at `path`, or None if there is none or it is not what was written there, by this user."""
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            if others_may_write(status):
+                raise PermissionError(f"{path} is not this user's alone to write")
+            content = file.read()
     except FileNotFoundError:
         return None
     except OSError as error:
         unusable(error)
         return None
+    if time.time() - status.st_mtime > DAY:
+        with contextlib.suppress(OSError):
+            os.utime(path)  # so `prune` knows that it is in use
     code, digest = content[:-DIGEST], content[-DIGEST:]
-    return code if checksum(code) == digest else None
+    return code if checksum(path, code) == digest else None
 
 
 def store(path: Path, code: bytes) -> None:
     """Keep an object file, with its digest behind it: whole or not at all, however many processes do so at once."""
     draft = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
     try:
-        draft.write_bytes(code + checksum(code))
+        with draft.open("wb") as file:
+            file.write(code + checksum(path, code))
+        draft.chmod(0o600)
         draft.replace(path)
     except OSError as error:
-        draft.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
         unusable(error)
 
 
-def checksum(code: bytes) -> bytes:
+def checksum(path: Path, code: bytes) -> bytes:
+    """The digest of machine code and of its file's name, lest a renamed file be taken for another function."""
     import hashlib
 
-    return hashlib.sha256(code).digest()
+    return hashlib.sha256(path.name.encode() + code).digest()
+
+
+def prune(folder: Path) -> None:
+    """Remove the files of ours that no process has used for a month."""
+    with contextlib.suppress(OSError):  # such as another process that does the same
+        for file in folder.iterdir():
+            if OURS.fullmatch(file.name) and time.time() - file.stat().st_mtime > KEPT_FOR:
+                file.unlink()

@@ -27,7 +27,7 @@ def helpers(process: int) -> SimpleQueue[Callable[[], None]]:
         while True:
             jobs.get()()
 
-    for _ in range(threads() - 1):
+    for _ in range(max(threads(), os.cpu_count() or 1) - 1):
         threading.Thread(target=serve, name="minigrad", daemon=True).start()
     return jobs
 
@@ -60,6 +60,24 @@ def run(parts: Sequence[Callable[[], object]]) -> None:
             mine += 1
         for _ in range(len(parts) - mine):
             done.get()
+
+
+_crew = threading.Lock()  # held by those whose parts wait for each other
+
+
+def together(parts: Sequence[Callable[[], object]], alone: Callable[[], object]) -> None:
+    """Call parts that wait for each other, each on a processor of its own; or what does the work of all of them.
+
+    Two such groups at a time would wait for ever, each for processors that the other has: whoever finds that there is
+    one already, or that there are fewer processors than before, does the work alone.
+    """
+    if len(parts) <= threads() and _crew.acquire(blocking=False):
+        try:
+            run(parts)
+        finally:
+            _crew.release()
+    else:
+        alone()
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .batching import BatchedArray, innermost_array
+from .batching import BatchedArray, StandIn, innermost_array
 from .ops.card import Op, together
 from .tensor import PLAIN, Tensor, as_tensor, mode, own_copy
 
@@ -120,7 +120,7 @@ class Primitive(Op):
     def _result(self, y: Any, inputs: tuple) -> Any:
         if isinstance(y, float | int):
             y = np.asarray(y)
-        if not isinstance(y, np.ndarray | np.generic | BatchedArray):
+        if not isinstance(y, np.ndarray | np.generic | StandIn):
             raise TypeError(f"the function should return an array, and returned {_what(y)}")
         if y.dtype.kind not in "f" and any(np.result_type(x).kind == "f" for x in inputs if x is not None):
             raise TypeError(
@@ -208,7 +208,7 @@ class Primitive(Op):
             return None if x is None else np.zeros_like(x)
         gx = np.asarray(gx) if isinstance(gx, float | int) else gx
         name = f"the rule of {self.name} for {self.names[i] if i < len(self.names) else f'input {i}'}"
-        if not isinstance(gx, Tensor | np.ndarray | np.generic | BatchedArray):
+        if not isinstance(gx, Tensor | np.ndarray | np.generic | StandIn):
             raise RuleError(f"{name} should return an array, and returned {_what(gx)}")
         if gx.dtype.kind not in "fO":
             raise RuleError(f"{name} should return floating point numbers, and returned {gx.dtype}")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .batching import BatchedArray, Level, each_sample
+from .batching import Level, as_array, each_sample
 from .tensor import Tensor, default_dtype, mode
 
 _generator: np.random.Generator | None = None  # made when first used: numpy.random takes a while to load
@@ -31,6 +31,8 @@ def generator(given: np.random.Generator | None = None) -> np.random.Generator:
     if given is None and _generator is None:
         seed(None)
     chosen: Any = _generator if given is None else given
+    if mode.capture is not None:
+        chosen = mode.capture.drawing(chosen, given is None)
     for level in mode.levels:
         chosen = PerSample(chosen, level)
     return chosen
@@ -92,4 +94,4 @@ def _tensor(values: Any, dtype: Any) -> Tensor:
 
 
 def _array(values: Any) -> Any:
-    return values if isinstance(values, BatchedArray) else np.asarray(values)
+    return as_array(values)

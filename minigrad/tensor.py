@@ -20,7 +20,7 @@ from typing import Any, final
 
 import numpy as np
 
-from .batching import BatchedArray
+from .batching import StandIn
 from .hooks import Handle, Hooks
 
 
@@ -56,6 +56,7 @@ class _Mode(threading.local):
     now = RECORD
     transforms = 0  # how many transforms are running the user's functions
     levels: tuple = ()  # the calls of vmap that are running, those further in last
+    capture: Any = None  # the capture of a function that is being compiled
 
 
 mode = _Mode()
@@ -169,8 +170,8 @@ class Tensor:
     def data(self) -> np.ndarray:
         """The values, an ndarray. Changing them in place after a graph has used them makes `backward` raise."""
         if not isinstance(self._data, np.ndarray):  # full reductions hold NumPy scalars, which are faster
-            if type(self._data) is BatchedArray:
-                return self._data  # type: ignore[return-value]  # inside vmap; it is not watched
+            if isinstance(self._data, StandIn):
+                return self._data  # type: ignore[return-value]  # it is not watched
             self._data = np.asarray(self._data)
         view = self._lent() if self._changed == EXPOSED else None
         if view is None:  # a view of its own for the user, so that we know when nobody holds it any more
@@ -181,13 +182,15 @@ class Tensor:
 
     @data.setter
     def data(self, value: Any) -> None:
-        value = value._data if isinstance(value, Tensor) else np.asanyarray(value)
+        value = value._data if isinstance(value, Tensor) else value
+        value = value if isinstance(value, StandIn) else np.asanyarray(value)
         if value.shape != self.shape:
             raise ValueError(f"{describe(self)}: data of shape {value.shape} cannot replace data of shape {self.shape}")
         if self.requires_grad:
             check_differentiable(value.dtype)
-        if self._changed != EXPOSED or value is not self._lent():  # as it is after `t.data -= 1`
-            self._data = np.array(value, subok=True)
+        ours = self._lent() if self._changed == EXPOSED else self._data
+        if value is not ours:  # as it is after `t.data -= 1`
+            self._data = own_copy(value)
         self._touch()
 
     def _touch(self) -> None:
@@ -309,7 +312,7 @@ class Tensor:
 
     def detach(self) -> Tensor:
         """A copy of the values as a tensor outside the graph."""
-        return Tensor(self.numpy())
+        return Tensor(own_copy(self._data))
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Switch on (or off) gradients for a leaf; returns the tensor."""
@@ -476,7 +479,7 @@ class Tensor:
         return format(self.item(), spec) if spec else repr(self)
 
     def __repr__(self) -> str:
-        batched = type(self._data) is BatchedArray  # which holds many arrays, and prints their shape
+        batched = isinstance(self._data, StandIn)  # which holds many arrays, and prints their shape
         array = self._data if batched else np.asarray(self._data)
         values = repr(array) if batched else np.array2string(array, separator=", ", prefix="tensor(", threshold=200)
         name = f", name={self.name!r}" if self.name else ""
@@ -506,9 +509,17 @@ def keeps(t: Tensor) -> bool:
     return t._keep.keep if isinstance(t._keep, Hooks) else t._keep
 
 
+def require(holds: Any, error: Callable[..., Exception], *shown: Any) -> None:
+    """Raise error(*shown) unless all of a condition holds; in a function that is compiled, once it has run."""
+    if mode.capture is not None and mode.capture.reads(holds):
+        mode.capture.require(holds, error, shown)
+    elif not np.all(holds):
+        raise error(*shown)
+
+
 def own_copy(array: Any) -> Any:
     """A copy of an array of any kind."""
-    return array.copy() if type(array) is BatchedArray else np.array(array, subok=True)
+    return np.array(array, subok=True) if isinstance(array, np.ndarray | np.generic | float | int) else array.copy()
 
 
 def describe(t: Tensor) -> str:
@@ -546,7 +557,7 @@ def tensor(data: Any, *, requires_grad: bool = False, dtype: Any = None, name: s
             )
         data = data._data
     array = operand(data)
-    if type(array) is BatchedArray:
+    if isinstance(array, StandIn):
         array = array.astype(array.dtype if dtype is None else dtype)
     else:
         array = np.array(array, dtype=dtype, subok=True)
@@ -559,8 +570,9 @@ def as_tensor(x: Any) -> Tensor:
     """`x` itself if it is a tensor, else a leaf that holds it (an array is not copied)."""
     if isinstance(x, Tensor):
         return x
-    bare = type(x) is BatchedArray or (type(x) is np.ndarray and x.dtype.kind == "f")
-    return Tensor(x) if bare else tensor(x)
+    if isinstance(x, StandIn):
+        return Tensor(x.astype(x.dtype) if x.weak else x)  # type: ignore[arg-type]
+    return Tensor(x) if type(x) is np.ndarray and x.dtype.kind == "f" else tensor(x)
 
 
 READY = frozenset({np.ndarray, float, int, bool, np.float64, np.float32, np.int64, np.bool_, type(None)})
@@ -573,7 +585,7 @@ def plain(x: Any) -> Any:
 
 def operand(x: Any) -> Any:
     """Anything an op accepts beside tensors (lists, numbers, arrays, SymPy expressions) as an array."""
-    if type(x) is BatchedArray or (isinstance(x, np.ndarray) and x.dtype.kind in "biufc"):
+    if isinstance(x, StandIn) or (isinstance(x, np.ndarray) and x.dtype.kind in "biufc"):
         return x
     if isinstance(x, np.ndarray) and x.dtype.hasobject and all(isinstance(e, float | int) for e in x.ravel().tolist()):
         return x.astype(float)

@@ -21,7 +21,8 @@ from . import data, random
 from .names import known
 from .nn import Module
 from .nn.utils import clip_grad_norm_, clip_grad_value_
-from .tensor import MinigradWarning, Tensor, no_grad
+from .optim import Optimizer
+from .tensor import MinigradWarning, Tensor, no_grad, warn_once
 
 Array = np.ndarray
 Metric = Callable[[Array, Array], float]
@@ -185,6 +186,7 @@ def fit(
     shuffle: bool = True,
     clip_norm: float | None = None,
     clip_value: float | None = None,
+    compile: bool | str = True,
 ) -> History:
     """Train a model by gradient descent on samples (X, Y), and return the history.
 
@@ -204,6 +206,12 @@ def fit(
 
     clip_norm:  what the norm of the whole gradient is limited to before each step; `history.grad_norm` is that before
     clip_value: what the absolute value of each element of the gradient is limited to, before `clip_norm` is
+
+    compile:    whether epochs run as native code (`mg.compile_step`), where training is long enough to make up for the
+                time that compiling takes: that is estimated from the number of steps and the sizes of batch and
+                parameters. The results agree with those of eager steps to rounding. Where the model or the loss cannot
+                be compiled, one warning says why, and training is eager. Native code whose first run differs from NumPy
+                by more than rounding raises CompiledDiffers; with "fallback" that is a warning, too
 
     `history.stopped` says why training ended. A loss or gradient that is not finite ends it at once, before the step
     that would spoil the parameters, with a warning. Ctrl-C ends it between two steps. Raises ValueError or
@@ -229,6 +237,8 @@ def fit(
     if isinstance(metric, str):
         metric = METRICS[known("metric", metric, METRICS)]
     rules = _rules(stop)
+    if not isinstance(compile, bool):
+        known("value for fit(compile=...), which is True, False or a text", compile, ("fallback",))
     save = None if checkpoint is None else _saver(checkpoint, model)
     _check_optimizer(model, optimizer)
     _check_dtypes(optimizer, X, Y, *(held_out or ()))
@@ -236,6 +246,9 @@ def fit(
 
     history = History()
     modules = list(model.modules()) if isinstance(model, Module) else []
+    native = None
+    if compile and _pays(optimizer, len(X), size or len(X), epochs):
+        native = _Native(model, loss_fn, optimizer, (X, Y), size or len(X), (clip_norm, clip_value))
     initial_lr = [group["lr"] for group in optimizer.param_groups]
     ctrl_c = _CtrlC()
     bar = tqdm(total=epochs, unit="epoch", disable=not progress)
@@ -246,8 +259,14 @@ def fit(
                 if schedule is not None:
                     _set_lr(optimizer, initial_lr, schedule(epoch))
                 _set_mode(modules, training=True)
-                batches = [(X, Y)] if size is None else data.batches(X, Y, size, shuffle, rng)
-                row = _epoch(model, loss_fn, optimizer, batches, ctrl_c, clip)
+                if native is not None and not native.ready(compile == "fallback"):
+                    native = None
+                if native is not None:
+                    in_turn = size is None or not shuffle
+                    row = native.epoch(np.arange(len(X)) if in_turn else rng.permutation(len(X)), ctrl_c)
+                else:
+                    batches = [(X, Y)] if size is None else data.batches(X, Y, size, shuffle, rng)
+                    row = _epoch(model, loss_fn, optimizer, batches, ctrl_c, clip)
                 if held_out is not None or metric is not None:
                     _set_mode(modules, training=False)
                     row |= _evaluate(model, loss_fn, metric, held_out, (X, Y))
@@ -298,6 +317,69 @@ def _epoch(
         losses += value * len(x)
         samples += len(x)
     return {"loss": losses / samples, "lr": optimizer.param_groups[0]["lr"], "grad_norm": norms / steps}
+
+
+class _Native:
+    """Epochs as native code."""
+
+    def __init__(
+        self, model: Callable, loss_fn: Callable, optimizer: Any, samples: tuple[Array, Array], size: int,
+        clip: tuple[float | None, float | None],
+    ) -> None:  # fmt: skip
+        self.parts, self.samples, self.clip = (model, loss_fn, optimizer), samples, clip
+        self.size = min(size, len(samples[0]))
+        self.step: Any = None
+
+    def ready(self, fallback: bool) -> bool:
+        """Compile what the next epoch needs and is not there; False, with a warning that says why, if it cannot be."""
+        from .compiler import CaptureError, CompiledDiffers, NoNative, compile_step
+
+        X, Y = self.samples
+        try:
+            if self.step is None:
+                if not isinstance(self.parts[2], Optimizer):
+                    raise CaptureError("the optimizer is none of mg.optim's")
+                self.step = compile_step(*self.parts, clip_norm=self.clip[0], clip_value=self.clip[1])
+                self.samples = X, Y = np.ascontiguousarray(X), np.ascontiguousarray(Y)
+            self.step.ready(X, Y, self.size)
+        except Exception as error:
+            known = isinstance(error, CaptureError | NoNative | CompiledDiffers)
+            of_the_model = isinstance(error, ValueError | TypeError | IndexError) or type(error) is RuntimeError
+            if of_the_model and not known or isinstance(error, CompiledDiffers) and not fallback:
+                raise
+            why = str(error) if known else f"{type(error).__name__}: {error}"
+            warn_once(f"fit: {why}", f"fit: training is eager, since it cannot be compiled: {why}")
+            return False
+        return True
+
+    def epoch(self, order: Array, ctrl_c: _CtrlC) -> dict[str, float]:
+        """Take one step on each batch; return what the history records."""
+        from .compiler import Epoch
+
+        epoch = Epoch(self.step, *self.samples, self.size, order)
+        while epoch.left:
+            with ctrl_c:
+                epoch.advance()
+        losses, norms = epoch.record[: epoch.done].T
+        if epoch.failed:
+            _finite("the loss", float(losses[-1]), epoch.done)
+            _finite("the norm of the gradient", float(norms[-1]), epoch.done)
+        sizes = np.full(len(losses), self.size)
+        sizes[-1] = epoch.rest or self.size
+        lr = self.parts[2].param_groups[0]["lr"]
+        return {"loss": float(losses @ sizes) / len(order), "lr": lr, "grad_norm": float(norms.mean())}
+
+
+# Compiling takes a second or two. Eager training takes some 0.1 ms a step, and in dense layers six operations for each
+# sample and parameter. This time is estimated and not taken, so that the same call gives the same bits every time.
+COMPILING, A_STEP, AN_OPERATION = 1.0, 1e-4, 1e-11  # seconds
+
+
+def _pays(optimizer: Any, n: int, size: int, epochs: int) -> bool:
+    """Whether training takes longer than compiling."""
+    parameters = sum(parameter.size for group in optimizer.param_groups for parameter in group["params"])
+    steps = epochs * -(-n // size)
+    return steps * A_STEP + 6 * parameters * n * epochs * AN_OPERATION > COMPILING * (1 if n % size == 0 else 2)
 
 
 def _clipping(norm: float | None, value: float | None) -> Callable[[list[Tensor]], object]:

@@ -36,6 +36,12 @@ def test_every_room_is_in_the_table():
     assert rooms - {"__init__", "__main__"} == set(table())
 
 
+def test_every_file_of_the_compiler_is_in_its_table():
+    rows = PAGE.read_text(encoding="utf-8").split("| file |")[1].split("\n\n")[0].splitlines()[2:]
+    listed = [name for row in rows for name in re.findall(r"`(\w+\.py)`", row.split("|")[1])]
+    assert sorted(listed) == sorted(p.name for p in (HOUSE / "compiler").glob("*.py") if p.name != "__init__.py")
+
+
 def test_rooms_import_from_above_only():
     rank = table()
     found = {(a, b) for a, b in imports() if a not in ("__init__", "__main__")}

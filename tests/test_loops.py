@@ -44,6 +44,7 @@ def the_same(f, arrays, rng):
 
 ROWS = {
     "softmax": mg.softmax, "log_softmax": mg.log_softmax, "safe_softmax": safe_softmax, "gelu": mg.gelu,
+    "erf": mg.erf,
     "gelu_tanh": lambda x: mg.gelu(x, "tanh"), "softmax of other axes": lambda x: mg.softmax(x, 0),
     "layer_norm": lambda x: mg.layer_norm(x, x.shape[-1]),
     "layer_norm of two axes": lambda x: mg.layer_norm(x, x.shape[-2:]),
@@ -101,7 +102,7 @@ def test_large_queries_without_keys():
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", ["softmax", "log_softmax", "safe_softmax", "gelu", "gelu_tanh"])
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "safe_softmax", "gelu", "gelu_tanh", "erf"])
 def test_values_that_are_no_numbers(name, dtype):
     """nan, infinities and rows of -inf give the same as NumPy's code, in whatever place."""
     rows = np.zeros((40, 6))

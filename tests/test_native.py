@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+import time
 import warnings
 
 import pytest
@@ -15,6 +16,18 @@ from minigrad import native
 
 SOURCE = "def twice(x):\n    return x + x\n"
 SIGNATURE = "float64(float64)"
+# Compiles a step in a fresh process, and says what it got and whether Numba was needed.
+COMPILED = """
+import sys
+import numpy as np
+import minigrad as mg
+model = mg.nn.Sequential(mg.nn.Linear(2, 3), mg.nn.Tanh(), mg.nn.Linear(3, 1))
+for p in model.parameters():
+    p.data = np.linspace(-1, 1, p.size).reshape(p.shape)
+step = mg.compile_step(model, mg.nn.MSELoss(), mg.optim.SGD(model.parameters(), lr=0.5))
+x = np.linspace(-1, 1, 8).reshape(4, 2)
+print([round(step(x, x[:, :1]).item(), 9) for _ in range(2)], "numba" in sys.modules)
+"""
 # Takes one step with Adam in a fresh process, and says what it got and whether Numba was needed.
 STEP = """
 import sys
@@ -43,9 +56,9 @@ def twice(x):
     return ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_double)(address)(x)
 
 
-def run_step(**environment):
+def run_step(program=STEP, **environment):
     done = subprocess.run(
-        [sys.executable, "-c", STEP], capture_output=True, text=True, check=True, env={**os.environ, **environment}
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env={**os.environ, **environment}
     )
     return done.stdout.strip(), done.stderr
 
@@ -84,7 +97,24 @@ def test_another_source_signature_or_processor_is_another_file(monkeypatch):
     assert len(names) == 5
 
 
-@pytest.mark.parametrize("damage", [lambda c: c[:-1], lambda c: b"", lambda c: c[:200] + b"\xcc" * 8 + c[208:]])
+def test_another_compiler_of_ours_is_another_file(monkeypatch, tmp_path):
+    before = native.identity(SOURCE, SIGNATURE)
+    changed = tmp_path / "native.py"
+    changed.write_text(native.Path(native.__file__).read_text().replace("speed_level=1", "speed_level=2"))
+    monkeypatch.setattr(native, "__file__", str(changed))
+    assert native.identity(SOURCE, SIGNATURE) != before
+
+
+def flipped(content):
+    """One bit in the middle is another."""
+    i = len(content) // 2
+    return content[:i] + bytes([content[i] ^ 1]) + content[i + 1 :]
+
+
+DAMAGES = [lambda c: c[:-1], lambda c: b"", lambda c: c[:200] + b"\xcc" * 8 + c[208:], flipped]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_file_is_written_anew(folder, damage):
     twice(1.0)
     (file,) = folder.iterdir()
@@ -94,6 +124,59 @@ def test_a_damaged_file_is_written_anew(folder, damage):
     assert twice(21.0) == 42.0
     content = file.read_bytes()
     assert native.stored(file) == content[: -native.DIGEST]
+
+
+def test_a_file_under_another_name_is_not_run(folder):
+    twice(1.0)
+    (file,) = folder.iterdir()
+    thrice = "def thrice(x):\n    return x + x + x\n"
+    file.rename(folder / f"thrice-{native.identity(thrice, SIGNATURE)}.o")
+    address = native.build(thrice, "thrice", SIGNATURE)
+    assert ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_double)(address)(2.0) == 6.0
+
+
+@pytest.mark.parametrize("mode", [0o666, 0o620])
+def test_a_file_that_others_may_write_is_not_run(folder, mode, monkeypatch):
+    twice(1.0)
+    (file,) = folder.iterdir()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    file.chmod(mode)
+    native.build.cache_clear()
+    linked = []
+    monkeypatch.setattr(native, "machine_code", lambda *args: linked.append(args) or b"anew")
+    monkeypatch.setattr(native, "link", lambda code, machine: code)
+    with pytest.warns(mg.MinigradWarning, match="not this user's alone to write"):
+        assert native.build(SOURCE, "twice", SIGNATURE) == b"anew"
+    assert len(linked) == 1
+
+
+def test_a_folder_behind_a_link_counts_as_where_it_is(folder, tmp_path, monkeypatch):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir(mode=0o700)
+    folder.symlink_to(elsewhere)
+    assert twice(21.0) == 42.0
+    assert len(list(elsewhere.iterdir())) == 1
+    elsewhere.chmod(0o777)
+    native.build.cache_clear()
+    with pytest.warns(mg.MinigradWarning, match="not this user's alone to write"):
+        assert twice(21.0) == 42.0
+
+
+def test_what_nobody_has_used_for_a_month_is_removed(folder):
+    twice(1.0)
+    (used,) = folder.iterdir()
+    day = 24 * 60 * 60
+    key = "0" * 32
+    ages = {f"old-{key}.o": 31, f"draft-{key}.12.34": 31, f"young-{key}.o": 29, "else.o": 99}
+    for name, days in ages.items():
+        (folder / name).touch()
+        os.utime(folder / name, (time.time() - days * day,) * 2)
+    os.utime(used, (time.time() - 31 * day,) * 2)
+    native.build.cache_clear()
+    twice(1.0)  # which marks its file as used
+    native.build("def once(x):\n    return x\n", "once", SIGNATURE)
+    left = {file.name.partition("-")[0] for file in folder.iterdir()}
+    assert left == {"twice", "once", "young", "else.o"}
 
 
 def test_the_folder_is_made_for_the_user_alone(folder):
@@ -133,11 +216,11 @@ def test_without_a_folder_it_works_with_one_warning(folder):
 
 
 def test_a_folder_that_cannot_be_written_works_with_one_warning(folder, monkeypatch):
-    def refuse(path, content):
+    def refuse(path, *args):
         raise PermissionError(13, "Permission denied", str(path))
 
     folder.mkdir(mode=0o700)
-    monkeypatch.setattr("pathlib.Path.write_bytes", refuse)
+    monkeypatch.setattr("pathlib.Path.chmod", refuse)
     with pytest.warns(mg.MinigradWarning, match="Permission denied") as caught:
         assert twice(21.0) == 42.0
     assert len(caught) == 1
@@ -181,6 +264,21 @@ def test_many_processes_at_once(folder):
     assert {errors for _, errors in results} == {""}
     assert [file.name[:5] for file in folder.iterdir()] == ["adam-"]
     assert run_step() == ("[0.5, 1.5] False", "")
+
+
+def test_a_compiled_step_in_many_processes_at_once(folder):
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        results = list(pool.map(lambda _: run_step(COMPILED), range(2)))
+    assert [errors for _, errors in results] == ["", ""]
+    (losses,) = {output.split("] ")[0] for output, _ in results}
+    files = sorted(file.name[:4] for file in folder.iterdir())
+    assert "run-" in files
+    assert run_step(COMPILED) == (f"{losses}] False", "")
+    for file in folder.glob("run-*"):
+        file.write_bytes(flipped(file.read_bytes()))
+    assert run_step(COMPILED) == (f"{losses}] True", "")
+    assert run_step(COMPILED) == (f"{losses}] False", "")
+    assert sorted(file.name[:4] for file in folder.iterdir()) == files
 
 
 def test_no_warning_in_an_ordinary_process(folder):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..batching import BatchedArray
+from ..batching import StandIn
 from ..names import known
 from ..ops.attention import attention, masked, safe_softmax
 from ..tensor import Tensor, as_tensor, default_dtype, plain
@@ -79,7 +79,7 @@ def _checked(name: str, q: Tensor, k: Tensor, v: Tensor, mask: Any) -> Any:
         return None
     if not (isinstance(mask, Tensor) and mask.requires_grad):
         mask = plain(mask)
-        mask = mask if type(mask) is BatchedArray else np.asanyarray(mask)
+        mask = mask if isinstance(mask, StandIn) else np.asanyarray(mask)
     if mask.dtype.kind not in "bfO":
         raise TypeError(f"{name}: a mask is boolean, or floating numbers to add to the scores, not {mask.dtype}")
     try:

@@ -149,10 +149,10 @@ class _BatchNorm(_Norm):
                     "sample? choose a batch size that leaves more)",
                 )
             if count is not None:
-                count.data = np.array(int(count._data) + 1)
-                momentum = 1 / int(count._data) if momentum is None else momentum  # the mean over all batches so far
-        return batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, training, momentum or 0.0,
-                          self.eps)  # fmt: skip
+                count.data = count._data + 1
+                momentum = 1 / count._data if momentum is None else momentum  # the mean over all batches so far
+        return batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, training,
+                          0.0 if momentum is None else momentum,                          self.eps)  # fmt: skip
 
     def extra_repr(self) -> str:
         return (f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import linalg, ops
-from ..tensor import Tensor, as_tensor, plain
+from ..tensor import Tensor, as_tensor, plain, require
 from .losses import _Loss, _reduce
 from .module import Module
 
@@ -64,8 +64,9 @@ def _sign(name: str, target: Any, shape: tuple[int, ...]) -> Any:
     target = plain(target)
     if np.shape(target) != shape:
         raise ValueError(f"{name}: the target has shape {np.shape(target)}, and these inputs need {shape}")
-    if target.dtype != object and not np.all(np.abs(target) == 1):
-        raise ValueError(f"{name}: targets are 1 and -1, and these run from {np.min(target)} to {np.max(target)}")
+    if target.dtype != object:
+        wrong = f"{name}: targets are 1 and -1, and these run from"
+        require(np.abs(target) == 1, lambda x: ValueError(f"{wrong} {np.min(x)} to {np.max(x)}"), target)
     return target
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..batching import as_array, innermost_array
-from ..tensor import Tensor, as_tensor, plain
+from ..batching import as_array, innermost_array, visible
+from ..tensor import Tensor, as_tensor, plain, require
 from . import init
 from .module import InputError, Module, length, new_parameter
 
@@ -30,18 +30,22 @@ def embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Tensor
     fault = _fault(index, weight.shape[0])
     if fault:
         raise (ValueError if index.dtype.kind in "iu" else TypeError)(f"embedding: {fault}")
+    if not visible(index):
+        index = np.where(index < 0, weight.shape[0], index)  # out of range, and refused where it picks
     rows = ops.getitem(weight, index)
     if padding_idx is None:
         return rows
     padding = (index == padding_idx % weight.shape[0])[..., None]
-    return ops.where(padding, rows.detach(), rows) if innermost_array(padding).any() else rows
+    return ops.where(padding, rows.detach(), rows) if not visible(padding) or innermost_array(padding).any() else rows
 
 
 def _fault(index: np.ndarray, n: int) -> str | None:
     """What is wrong with these indices of n rows."""
     if index.dtype.kind not in "iu":
         return f"indices are integers, not {index.dtype}: .astype(int) makes integers of whole numbers"
-    if index.size and index.view(f"u{index.itemsize}").max() >= n:  # negative ones are huge, seen unsigned
+    if not visible(index) or not index.size:
+        return None
+    if index.view(f"u{index.itemsize}").max() >= n:  # negative ones are huge, seen unsigned
         return f"the table has rows 0 to {n - 1}, and the indices run from {index.min()} to {index.max()}"
     return None
 
@@ -63,9 +67,9 @@ def one_hot(tensor: Any, num_classes: int = -1) -> np.ndarray:
         if not index.size:
             raise ValueError("one_hot: no indices say how many classes there are; give num_classes")
         num_classes = int(index.max()) + 1
-    if index.size and (index.min() < 0 or index.max() >= num_classes):
-        given = f"the indices run from {index.min()} to {index.max()}"
-        raise ValueError(f"one_hot: classes are 0 to {num_classes - 1}, and {given}")
+    classes = f"one_hot: classes are 0 to {num_classes - 1}, and the indices run from"
+    inside = (index >= 0) & (index < num_classes)
+    require(inside, lambda index: ValueError(f"{classes} {index.min()} to {index.max()}"), index)
     return (index[..., None] == np.arange(num_classes)).astype(np.int64)
 
 

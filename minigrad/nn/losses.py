@@ -13,10 +13,10 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from .. import ops
-from ..batching import as_array
+from ..batching import as_array, visible
 from ..names import known
 from ..ops import log_softmax, relu
-from ..tensor import Tensor, as_tensor, plain, warn_once
+from ..tensor import Tensor, as_tensor, plain, require, warn_once
 from .module import Module
 
 __all__ = [
@@ -190,7 +190,10 @@ def _of_classes(
     classes = input.shape[-1]
     # Negative ones are huge, seen unsigned.
     counted = None
-    if target.size and target.view(f"u{target.itemsize}").max() >= classes:
+    if not visible(target):
+        counted = target != ignore_index
+        target = np.where(target < 0, classes, target)  # out of range, and refused where it picks
+    elif target.size and target.view(f"u{target.itemsize}").max() >= classes:
         counted = target != ignore_index
         if ((target < 0) | (target >= classes))[counted].any():
             low, high = target[counted].min(), target[counted].max()
@@ -212,7 +215,7 @@ def _weighted(
     factors = np.ones(classes, dtype) if weight is None else _class_weights(name, weight, classes, dtype)
     counts = np.ones(target.shape, dtype) if counted is None else counted.astype(dtype)
     place = target if counted is None else np.where(counted, target, 0)
-    share = factors[place] * counts
+    share = counts if weight is None else plain(ops.getitem(factors, place)) * counts
     loss = ops.nll_loss(log_p, place, reduction="none") * share
     if label_smoothing:
         over_all = -ops.sum(log_p * factors, axis=-1) * counts
@@ -220,8 +223,8 @@ def _weighted(
     if reduction != "mean":
         return _reduce(loss, reduction)
     total = share.sum()
-    if not total:
-        raise ValueError(f"{name}: no target counts (all are ignored, or of weight 0), so there is no mean")
+    sentence = f"{name}: no target counts (all are ignored, or of weight 0), so there is no mean"
+    require(total != 0, lambda: ValueError(sentence))
     return ops.sum(loss) / total
 
 
@@ -241,14 +244,14 @@ def _without(axis: int, input: Tensor) -> tuple[int, ...]:
 
 
 def _class_weights(name: str, weight: Any, classes: int, dtype: np.dtype) -> np.ndarray:
-    factors = np.asarray(plain(weight))
+    factors = as_array(plain(weight))
     if factors.shape != (classes,):
         raise ValueError(f"{name}: the weight has shape {factors.shape}, and {classes} classes need ({classes},)")
     return factors.astype(dtype)
 
 
 def _warn_unless_logarithms(name: str, input: Tensor) -> None:
-    if input.dtype.kind == "f" and input.size and input._data.max() > 1e-3:
+    if input.dtype.kind == "f" and input.size and visible(input._data) and input._data.max() > 1e-3:
         warn_once(
             f"no logarithms in {name}",
             f"{name}: its input holds numbers above 0, which are no log-probabilities: give it log_softmax of the "
@@ -273,8 +276,9 @@ def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = 
     if log_target:
         loss = ops.exp(target) * (target - input)
     else:
-        if target.dtype.kind == "f" and (target._data < 0).any():
-            raise ValueError("kl_div: probabilities are not negative: are these their logarithms (log_target=True)?")
+        if target.dtype.kind == "f":
+            sentence = "kl_div: probabilities are not negative: are these their logarithms (log_target=True)?"
+            require(~(target._data < 0), lambda: ValueError(sentence))
         loss = target * ops.log(ops.where(target > 0, target, 1)) - target * input
     if reduction == "batchmean":
         return ops.sum(loss) / (input.shape[0] if input.ndim else 1)
@@ -333,9 +337,12 @@ def binary_cross_entropy_with_logits(
 def _check_probabilities(name: str, what: str, x: Tensor, hint: str = "") -> None:
     if x.dtype.kind != "O" and x.size:
         low, high = x._data.min(), x._data.max()
-        if low < 0 or high > 1:
+
+        def error(low: Any, high: Any) -> Exception:
             found = f"the {what} runs from {low:.4g} to {high:.4g}"
-            raise ValueError(f"{name}: {found}, and probabilities are in [0, 1]{hint}")
+            return ValueError(f"{name}: {found}, and probabilities are in [0, 1]{hint}")
+
+        require(~((low < 0) | (high > 1)), error, low, high)
 
 
 def _factored(name: str, loss: Tensor, weight: Any) -> Tensor:
@@ -383,8 +390,8 @@ def gaussian_nll_loss(
     if var.shape not in (input.shape, (*input.shape[:-1], 1)):
         raise ValueError(f"gaussian_nll_loss: var has shape {var.shape}, and the input {input.shape}")
     if var.dtype.kind == "f":
-        if (var._data < 0).any():
-            raise ValueError("gaussian_nll_loss: a variance is negative; exp or softplus of a net's output is not")
+        sentence = "gaussian_nll_loss: a variance is negative; exp or softplus of a net's output is not"
+        require(~(var._data < 0), lambda: ValueError(sentence))
         var = var + np.maximum(eps - var._data, 0)
     loss = 0.5 * (ops.log(var) + ops.square(input - target) / var)
     return _reduce(loss + 0.5 * math.log(2 * math.pi) if full else loss, reduction)

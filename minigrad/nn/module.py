@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from ..tensor import Tensor, as_tensor, default_dtype, describe, tensor, warn_once
+from ..tensor import Tensor, as_tensor, default_dtype, describe, mode, tensor, warn_once
 
 if TYPE_CHECKING:
     from .summary import Summary
 
 M = TypeVar("M", bound="Module")
+clock = [0]  # how many attributes of modules have been set: who relies on a model asks whether it may have changed
 
 
 class Keys(NamedTuple):
@@ -89,6 +90,8 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} has no forward: define `def forward(self, x): ...`")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if mode.capture is not None:
+            mode.capture.modules[self] = self.training
         try:
             return self.forward(*args, **kwargs)
         except InputError as error:
@@ -103,6 +106,7 @@ class Module:
         A parameter is replaced by another parameter or by None only: `self.w = self.w - lr * self.w.grad` makes an
         ordinary tensor, which no optimizer holds and no state_dict saves, and raises TypeError.
         """
+        clock[0] += 1
         before = self._kinds.get(name)
         kind: str | None
         if before == "buffer" and value is not None:
@@ -121,6 +125,7 @@ class Module:
         self.__dict__[name] = value
 
     def __delattr__(self, name: str) -> None:
+        clock[0] += 1
         super().__delattr__(name)
         self._kinds.pop(name, None)
 

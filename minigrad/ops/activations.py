@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
+from ..approximations import fast_erfc, fast_exp
 from ..kernels import kernel, real
 from . import loops
 from .card import elementwise, op
@@ -19,7 +18,7 @@ __all__ = [
 
 
 def _where_positive(a, x):
-    if a.dtype not in (np.float32, np.float64):
+    if a.dtype not in (np.float32, np.float64) or type(a) is not np.ndarray:
         return np.where(x > 0, a, 0)
     bits = np.int32 if a.dtype == np.float32 else np.int64  # all of them or none: np.where takes ten times as long
     return (a.view(bits) & -(x > 0).astype(bits)).view(a.dtype)
@@ -133,18 +132,16 @@ bce = elementwise("bce", _bce, vjp=(_bce_by_probability, _bce_by_target),
     sympy="x, t: -(t * log(x) + (1 - t) * log(1 - x))", domain=[(0.05, 0.95), (0, 1)],
     note="log(0) counts as -100")
 
-SLOW = 4096  # elements worth a thread, where erfc takes one at a time
-
 
 def _gelu_erf(x):
     if loops.native(x):
-        return over_elements(gelu_erf_loop, x, share=SLOW)
+        return loops.over_elements(gelu_erf_loop, x)
     return x * 0.5 * _special().erfc(-x * ROOT_HALF)
 
 
 def _gelu_erf_slope(g, y, x):
     if loops.native(g, x):
-        return over_elements(gelu_erf_slope_loop, x, g, share=SLOW)
+        return loops.over_elements(gelu_erf_slope_loop, x, g)
     return g * (0.5 * erfc(-x * ROOT_HALF) + x * np.exp(x * x * -0.5) / ROOT_2_PI)
 
 
@@ -154,15 +151,15 @@ gelu_erf = elementwise("gelu", _gelu_erf, vjp=_gelu_erf_slope,
 
 def _gelu_tanh(x):
     if loops.native(x):
-        y = over_elements(gelu_tanh_angle, x)
-        return over_elements(gelu_tanh_loop, x, out=np.tanh(y, out=y))
+        y = loops.over_elements(gelu_tanh_angle, x)
+        return loops.over_elements(gelu_tanh_loop, x, out=np.tanh(y, out=y))
     return 0.5 * x * (1 + np.tanh(ROOT_2_OVER_PI * x * (1 + 0.044715 * x * x)))
 
 
 def _gelu_tanh_slope(g, y, x):
     if loops.native(g, x):
-        t = over_elements(gelu_tanh_angle, x)
-        return over_elements(gelu_tanh_slope_loop, x, g, out=np.tanh(t, out=t))
+        t = loops.over_elements(gelu_tanh_angle, x)
+        return loops.over_elements(gelu_tanh_slope_loop, x, g, out=np.tanh(t, out=t))
     t = np.tanh(ROOT_2_OVER_PI * x * (1 + 0.044715 * x * x))
     bend = ROOT_2_OVER_PI * (0.5 * x) * (1 - t * t)  # 0 for large x, before it meets an x * x that overflows
     return g * (0.5 * (1 + t) + bend + 3 * 0.044715 * bend * x * x)
@@ -176,24 +173,19 @@ gelu_tanh = elementwise("gelu_tanh", _gelu_tanh, vjp=_gelu_tanh_slope,
 # since an index that might be negative keeps a loop from being vectorised.)
 
 
-def over_elements(loop, *arrays, out=None, share=loops.SHARE):
-    """Run a loop over the elements of arrays and of `out`, a new array unless given, which is returned."""
-    out = np.empty(arrays[0].shape, arrays[0].dtype) if out is None else out
-    loop.over(out.size, share, *(np.ascontiguousarray(x).reshape(-1) for x in arrays), out.reshape(-1))
-    return out
-
-
 @kernel
 def gelu_erf_loop(start, stop, x, y):
-    for i in range(start, stop):
-        y[i] = x[i] * real(0.5) * math.erfc(-x[i] * real(ROOT_HALF))
+    x, y = x[start:stop], y[start:stop]
+    for i in range(x.size):
+        y[i] = x[i] * real(0.5) * fast_erfc(-x[i] * real(ROOT_HALF))
 
 
 @kernel
 def gelu_erf_slope_loop(start, stop, x, g, gx):
-    for i in range(start, stop):
-        density = math.exp(x[i] * x[i] * real(-0.5)) * real(1 / ROOT_2_PI)
-        gx[i] = g[i] * (real(0.5) * math.erfc(-x[i] * real(ROOT_HALF)) + x[i] * density)
+    x, g, gx = x[start:stop], g[start:stop], gx[start:stop]
+    for i in range(x.size):
+        density = fast_exp(x[i] * x[i] * real(-0.5)) * real(1 / ROOT_2_PI)
+        gx[i] = g[i] * (real(0.5) * fast_erfc(-x[i] * real(ROOT_HALF)) + x[i] * density)
 
 
 @kernel

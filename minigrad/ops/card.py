@@ -68,9 +68,13 @@ class Op:
         try:
             y = self.forward(*arrays, **params) if params else self.forward(*arrays)
         except Exception as error:
-            if innermost((arrays, params)) is None:
+            capture = mode.capture
+            if capture is not None and capture.reads((arrays, params)):
+                y = self.by_host(arrays, inputs, params, error)
+            elif innermost((arrays, params)) is None:
                 raise explained(self, inputs, params, error) from None
-            y = self.by_sample(arrays, inputs, params, error)
+            else:
+                y = self.by_sample(arrays, inputs, params, error)
         now = mode.now
         if now is PLAIN:
             return y
@@ -107,6 +111,29 @@ class Op:
         except Exception as error:
             uneven = isinstance(first, Uneven) and isinstance(error, Uneven)
             raise explained(self, inputs, params, first if uneven else error) from None
+
+    def by_host(self, arrays: list[Any], inputs: tuple, params: dict[str, Any], first: Exception) -> Any:
+        """The values in a function that is compiled, where `forward` does not take its arrays: it runs as one piece."""
+        if getattr(first, "final", False):
+            raise first
+        if any(isinstance(x, np.ndarray) for x in arrays):
+            try:
+                return self.forward(*mode.capture.alike(arrays), **params)
+            except Exception:  # whatever it was: the function was not made for this
+                pass
+        try:
+            return mode.capture.host(self.values, arrays, params)
+        except Exception as error:
+            raise explained(self, inputs, params, error) from None
+
+    def values(self, *arrays: Any, **params: Any) -> Any:
+        """What `forward` gives for arrays, batched ones included."""
+        try:
+            return self.forward(*arrays, **params)
+        except Exception:
+            if innermost((arrays, params)) is None:
+                raise
+            return computed(self.forward, arrays, params)
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
@@ -145,6 +172,8 @@ class each:
 class together(each):
     """The rules of an op whose inputs' gradients are computed at once, by one rule that returns all of them."""
 
+    composed = False  # of ops: such a rule is captured, or not at all
+
     def __iter__(self) -> Iterator[Callable]:
         """For one node of one walk: the rules of its inputs, the first of which computes what all of them give."""
         given: tuple = ()
@@ -153,7 +182,15 @@ class together(each):
         def of_input(i: int, *args: Any, **params: Any) -> Any:
             nonlocal given, found
             if not given or any(a is not b for a, b in zip(args, given, strict=True)):  # inside vmap, another sample
-                given, found = args, self.rule(*args, **params)
+                given = args
+                try:
+                    found = self.rule(*args, **params)
+                except Exception as error:
+                    if self.composed:
+                        error.final = True  # type: ignore[attr-defined]
+                    if self.composed or mode.capture is None:
+                        raise
+                    found = mode.capture.rules(self.rule, args, params, error)
             return found[i]
 
         return (functools.partial(of_input, i) for i in itertools.count())

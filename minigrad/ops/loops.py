@@ -40,6 +40,13 @@ def grain(columns: int) -> int:
     return SHARE // max(columns, 1) + 1
 
 
+def over_elements(loop: Any, *arrays: Any, out: Any = None) -> Any:
+    """Run a loop over the elements of arrays and of `out`, a new array unless given, which is returned."""
+    out = np.empty(arrays[0].shape, arrays[0].dtype) if out is None else out
+    loop.over(out.size, SHARE, *(np.ascontiguousarray(x).reshape(-1) for x in arrays), out.reshape(-1))
+    return out
+
+
 # ---- what kernels call -----------------------------------------------------------------------------------------------
 
 

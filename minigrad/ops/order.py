@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
-from ..batching import beneath, innermost_array
+from ..batching import beneath, innermost_array, visible
 from ..tensor import Tensor, as_tensor, plain
 from .card import composite
 from .elementwise import where
@@ -186,10 +186,14 @@ def _neighbours(rows: Any, q: np.ndarray, method: Any, leave_nan: bool) -> tuple
     floor = np.floor(places)
     share = (places - floor).astype(rows.dtype if rows.dtype.kind == "f" else float)
     lower, upper = floor.astype(int), np.ceil(places).astype(int)
-    wanted = np.unique(np.concatenate([*(innermost_array(i).ravel() for i in (lower, upper)), [n - 1]]))
-    order = np.argpartition(rows, wanted, axis=-1)
+    if visible(rows) and visible(lower):
+        wanted = np.unique(np.concatenate([*(innermost_array(i).ravel() for i in (lower, upper)), [n - 1]]))
+        order = np.argpartition(rows, wanted, axis=-1)
+    else:
+        order = np.argsort(rows, axis=-1)
     lower, upper = (np.take_along_axis(order, i, -1) for i in (lower, upper))
-    return lower, upper, share, (counts == 0) if leave_nan and not innermost_array(counts).all() else None
+    some_empty = not visible(counts) or not innermost_array(counts).all()
+    return lower, upper, share, (counts == 0) if leave_nan and some_empty else None
 
 
 def _places(counts: np.ndarray, q: np.ndarray, method: Any) -> np.ndarray:

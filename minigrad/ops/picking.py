@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
-from ..batching import BatchedArray, as_array, innermost
+from ..batching import StandIn, as_array
 from ..kernels import kernel
-from ..tensor import Tensor, as_tensor, plain
+from ..tensor import Tensor, as_tensor, plain, require
 from .card import composite, op
 from .elementwise import where
 from .loops import native
@@ -38,6 +38,11 @@ def is_mask(k):
     return isinstance(k, bool | np.bool_) or (isinstance(k, np.ndarray) and k.dtype.kind == "b")
 
 
+def stands_in(key):
+    """Whether there is no array to look at in a key, but what stands in for one."""
+    return any(isinstance(k, StandIn) for k in (key if type(key) is tuple else (key,)))
+
+
 def leading(key, shape):
     """The lengths of the axes that a key is about; the others, which follow, it takes whole."""
     parts = key if type(key) is tuple else (key,)
@@ -53,7 +58,7 @@ def scatter(x, key=(), shape=()):
     y = np.zeros_like(x, order="C", shape=shape)
     if picks_once(key):
         y[key] = x
-    elif innermost(key) is not None:  # inside mg.vmap, other places for each sample
+    elif stands_in(key):  # inside mg.vmap, other places for each sample
         np.add.at(y, key, x)
     elif y.ndim == 1 and isinstance(key, np.ndarray):
         np.add.at(y, key.ravel(), x.ravel())
@@ -139,8 +144,8 @@ def one_each(function, arr, indices, axis):
     n, steps = arr.shape[axis], [math.prod(arr.shape[i + 1 :]) for i in range(arr.ndim)]
     indices = as_array(in_range(function, indices, n, "raise"))
     outside = (indices < -n) | (indices >= n)
-    if np.any(outside):
-        raise IndexError(f"{function}: index {indices[outside][0]} is out of bounds for axis {axis} with size {n}")
+    say = lambda outside, indices: f"index {indices[outside][0]} is out of bounds for axis {axis} with size {n}"  # noqa: E731
+    require(~outside, lambda *shown: IndexError(f"{function}: {say(*shown)}"), outside, indices)
     places = np.where(indices < 0, indices + n, indices) * steps[axis]
     for i, (n, step) in enumerate(zip(arr.shape, steps, strict=True)):
         if i != axis:
@@ -182,7 +187,7 @@ def in_range(function, indices, n, mode):
     indices = indices.astype(np.intp)
     if n and mode != "raise":
         indices = indices % n if mode == "wrap" else indices.clip(0, n - 1)
-    return indices if indices.ndim or type(indices) is BatchedArray else int(indices)
+    return indices if indices.ndim or isinstance(indices, StandIn) else int(indices)
 
 
 @composite(np.compress,
@@ -282,6 +287,7 @@ def choose(a: Any, choices: Any, out: None = None, mode: str = "raise") -> Tenso
     unsupported("choose", out=out)
     choices, n = list(choices), len(choices)
     a = as_array(in_range("choose", a, n, mode))
-    if mode == "raise" and np.any((a < 0) | (a >= n)):
-        raise ValueError(f"choose: with {n} choices, the numbers must be from 0 to {n - 1}")
+    if mode == "raise":
+        sentence = f"choose: with {n} choices, the numbers must be from 0 to {n - 1}"
+        require((a >= 0) & (a < n), lambda: ValueError(sentence))
     return select([a == i for i in range(n)], choices)

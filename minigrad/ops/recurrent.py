@@ -5,8 +5,8 @@ batch, gates * width). Its result holds the states from the start on, (time + 1,
 node to the graph, however long it is.
 
 On plain arrays, a step is a product by BLAS and a kernel for all that is elementwise, forward and backward. Each rule
-is also written in operators and NumPy's functions, step by step. That is what runs on tensors (so that gradients have
-gradients) and on symbols, and what the kernels are tested against.
+is also written in operators and NumPy's functions, as a `loop`. That is what runs on tensors (so that gradients have
+gradients), on symbols, and in functions that are compiled, and what the kernels are tested against.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ from typing import Any
 import numpy as np
 
 from ..approximations import fast_sigmoid, fast_tanh
+from ..batching import BatchedArray
 from ..kernels import kernel, real
 from ..tensor import FREE, Tensor, mode
 from .card import op, together
 from .elementwise import sigmoid
 from .loops import of_one_kind
 from .products import rows
+from .steps import loop
 
 __all__: list[str] = []  # the layers in nn/recurrent.py are the public face
 
@@ -43,7 +45,14 @@ class Beside:
         return what if reference() is array else ()
 
 
-GATES = Beside()  # beside states: what else the forward pass computed
+GATES = Beside()  # beside states: what else the kernels computed, in one array
+PARTS = Beside()  # beside states: what else a loop computed, gate by gate
+
+
+def keep(store: Beside, y: Any, *gates: Any) -> None:
+    """Keep the gates of all steps for the rule, unless none will follow. (A batched array can't be referred to.)"""
+    if mode.now is not FREE and type(y) is not BatchedArray:
+        store.put(y, *gates)
 
 
 def compact(*arrays: Any) -> list[Any]:
@@ -61,11 +70,17 @@ def split(z: Any, parts: int) -> list[Any]:
 
 
 def _rnn(gx, start, w, nonlinearity="tanh"):
-    states = [start]
-    for z in gx:
-        a = z + np.matmul(states[-1], w.T)
-        states.append(np.tanh(a) if nonlinearity == "tanh" else np.maximum(a, 0))
-    return np.stack(states)
+    def body(carry, x):
+        a = x[0] + np.matmul(carry[0], w.T)
+        h = np.tanh(a) if nonlinearity == "tanh" else np.maximum(a, 0)
+        return [h], [h]
+
+    return from_start([start], loop(body, [start], [gx])[1])[0]
+
+
+def from_start(start, states):
+    """The states of all steps behind those that they start from."""
+    return [np.concatenate([first[None], later]) for first, later in zip(start, states, strict=True)]
 
 
 @kernel
@@ -109,12 +124,14 @@ def _rnn_back(g, y, gx, start, w, nonlinearity):
             step(t)
             np.dot(dz[t], w, dh)
         return dz, dh + g[0]
-    dz, d = [], g[-1]
-    for t in reversed(range(len(gx))):
-        h = y[t + 1]
-        dz.append(d * (1 - h * h) if nonlinearity == "tanh" else np.where(h > 0, d, 0))
-        d = g[t] + np.matmul(dz[-1], w)
-    return np.stack(dz[::-1]), d
+
+    def body(carry, x):
+        (d,), (g, h) = carry, x
+        dz = d * (1 - h * h) if nonlinearity == "tanh" else np.where(h > 0, d, 0)
+        return [g + np.matmul(dz, w)], [dz]
+
+    (d,), (dz,) = loop(body, [g[-1]], [g[:-1], y[1:]], reverse=True)
+    return dz, d
 
 
 def _rnn_rule(g, y, gx, start, w, nonlinearity):
@@ -151,12 +168,18 @@ def _by_recurrent_weight(dz, h):
 
 
 def _lstm(gx, start, w):
-    h, c = [start[0]], [start[1]]
-    for z in gx:
-        i, f, n, o = _lstm_gates(z + np.matmul(h[-1], w.T))
-        c.append(f * c[-1] + i * n)
-        h.append(o * np.tanh(c[-1]))
-    return np.stack([np.stack(h), np.stack(c)])
+    def body(carry, x):
+        h, c = carry
+        gates = i, f, n, o = _lstm_gates(x[0] + np.matmul(h, w.T))
+        c = f * c + i * n
+        bounded = np.tanh(c)
+        h = o * bounded
+        return [h, c], [h, c, *gates, bounded]
+
+    _, (h, c, *gates) = loop(body, [start[0], start[1]], [gx])
+    y = np.stack(from_start(start, [h, c]))
+    keep(PARTS, y, *gates)
+    return y
 
 
 def _lstm_gates(z):
@@ -224,15 +247,17 @@ def _lstm_back(g, y, gx, start, w):
             step(t)
             np.dot(dz[t], w, d[0])
         return dz, d + g[:, 0]
-    dz, dh, dc = [], g[0, -1], g[1, -1]
-    for t in reversed(range(len(gx))):
-        i, f, n, o = _lstm_gates(gx[t] + np.matmul(y[0, t], w.T))
-        c = np.tanh(y[1, t + 1])
-        dc = dc + dh * o * (1 - c * c)
-        parts = dc * n * i * (1 - i), dc * y[1, t] * f * (1 - f), dc * i * (1 - n * n), dh * c * o * (1 - o)
-        dz.append(np.concatenate(parts, -1))
-        dh, dc = g[0, t] + np.matmul(dz[-1], w), g[1, t] + dc * f
-    return np.stack(dz[::-1]), np.stack([dh, dc])
+    gates = PARTS.of(y) or (*_lstm_gates(gx + np.matmul(y[0, :-1], w.T)), np.tanh(y[1, 1:]))
+
+    def body(carry, x):
+        (dh, dc), (gh, gc, before, i, f, n, o, bounded) = carry, x
+        dc = dc + dh * o * (1 - bounded * bounded)
+        parts = dc * n * i * (1 - i), dc * before * f * (1 - f), dc * i * (1 - n * n), dh * bounded * o * (1 - o)
+        dz = np.concatenate(parts, -1)
+        return [gh + np.matmul(dz, w), gc + dc * f], [dz]
+
+    d, (dz,) = loop(body, [g[0, -1], g[1, -1]], [g[0, :-1], g[1, :-1], y[1, :-1], *gates], reverse=True)
+    return dz, np.stack(d)
 
 
 def _lstm_rule(g, y, gx, start, w):
@@ -261,8 +286,7 @@ def lstm(gx, start, w):
     for t in range(len(gx)):
         np.dot(y[0, t], w, gates[t])
         step(t)
-    if mode.now is not FREE:
-        GATES.put(y, gates)
+    keep(GATES, y, gates)
     return y
 
 
@@ -270,11 +294,15 @@ def lstm(gx, start, w):
 
 
 def _gru(gx, start, w, b):
-    h = [start]
-    for z in gx:
-        r, u, n, _ = _gru_gates(z, np.matmul(h[-1], w.T) + b)
-        h.append(n + u * (h[-1] - n))
-    return np.stack(h)
+    def body(carry, x):
+        gates = _, u, n, _ = _gru_gates(x[0], np.matmul(carry[0], w.T) + b)
+        h = n + u * (carry[0] - n)
+        return [h], [h, *gates]
+
+    _, (h, *gates) = loop(body, [start], [gx])
+    (y,) = from_start([start], [h])
+    keep(PARTS, y, *gates)
+    return y
 
 
 def _gru_gates(z, p):
@@ -338,15 +366,17 @@ def _gru_back(g, y, gx, start, w, b):
             step(t)
             np.dot(dp[t], w, dh)
         return dz, dh + carried + g[0], dp
-    dz, dp, d = [], [], g[-1]
-    for t in reversed(range(len(gx))):
-        r, u, n, reset = _gru_gates(gx[t], np.matmul(y[t], w.T) + b)
-        by_n, by_u = d * (1 - u) * (1 - n * n), d * (y[t] - n) * u * (1 - u)
+    gates = PARTS.of(y) or _gru_gates(gx, np.matmul(y[:-1], w.T) + b)
+
+    def body(carry, x):
+        (d,), (g, h, r, u, n, reset) = carry, x
+        by_n, by_u = d * (1 - u) * (1 - n * n), d * (h - n) * u * (1 - u)
         by_r = by_n * reset * r * (1 - r)
-        dz.append(np.concatenate([by_r, by_u, by_n], -1))
-        dp.append(np.concatenate([by_r, by_u, by_n * r], -1))
-        d = g[t] + d * u + np.matmul(dp[-1], w)
-    return np.stack(dz[::-1]), d, np.stack(dp[::-1])
+        dz, dp = np.concatenate([by_r, by_u, by_n], -1), np.concatenate([by_r, by_u, by_n * r], -1)
+        return [g + d * u + np.matmul(dp, w)], [dz, dp]
+
+    (d,), (dz, dp) = loop(body, [g[-1]], [g[:-1], y[:-1], *gates], reverse=True)
+    return dz, d, dp
 
 
 def _gru_rule(g, y, gx, start, w, b):
@@ -376,6 +406,5 @@ def gru(gx, start, w, b):
     for t in range(len(gx)):
         np.dot(y[t], w, p)
         step(t)
-    if mode.now is not FREE:
-        GATES.put(y, gates)
+    keep(GATES, y, gates)
     return y

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
-from ..tensor import Tensor, as_tensor
+from ..batching import visible
+from ..tensor import Tensor, as_tensor, require
 from .card import NUMPY, composite, elementwise, op
 from .elementwise import square, where
 from .joining import concatenate
@@ -236,8 +237,8 @@ def average(
         weights = np.asarray(weights, a.dtype)
     weights = _along_axes(as_tensor(weights), a, axis)
     total = sum(weights, axis=axis, keepdims=keepdims)
-    if not total.dtype.hasobject and not np.all(total._data):
-        raise ZeroDivisionError("average: the weights add up to 0")
+    if not total.dtype.hasobject:
+        require(total._data != 0, lambda: ZeroDivisionError("average: the weights add up to 0"))
     y = sum(a * weights, axis=axis, keepdims=keepdims) / total
     return (y, broadcast_to(total, y.shape)) if returned else y
 
@@ -313,7 +314,7 @@ def nanmean(a: Any, axis: Any = None, *, keepdims: bool = False) -> Tensor:
 
 def _or_nan(y, enough):
     """nan, and flat, where there are not enough elements."""
-    return y if np.all(enough) else where(enough, y, np.nan)
+    return y if visible(enough) and np.all(enough) else where(enough, y, np.nan)
 
 
 def _spread_of_known(x, axis, ddof, keepdims):

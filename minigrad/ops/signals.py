@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
-from ..tensor import Tensor, as_tensor
+from ..tensor import Tensor, as_tensor, require
 from .card import composite, op
 from .elementwise import sqrt, where
 from .joining import concatenate
@@ -166,8 +166,9 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
             raise ValueError("interp: period=0; a period is a distance")
         x, xp, fp = _repeated(x, xp, fp, abs(period))
         left = right = None
-    if not xp.dtype.hasobject and not np.all(xp._data[1:] >= xp._data[:-1]):
-        raise ValueError("interp: the places xp must ascend: sort them, and the samples with them")
+    if not xp.dtype.hasobject:
+        sentence = "interp: the places xp must ascend: sort them, and the samples with them"
+        require(xp._data[1:] >= xp._data[:-1], lambda: ValueError(sentence))
     inside = ~((x < xp[0]) | (x > xp[-1]))
     safe = where(inside, x, xp[0])  # which is finite, and leaves x no gradient outside
     n = len(xp)

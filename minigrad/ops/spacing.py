@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..tensor import Tensor, as_tensor, default_dtype, plain
+from ..tensor import Tensor, as_tensor, default_dtype, plain, require
 from .card import composite, op
 from .elementwise import abs, astype, log10, power, sign
 from .joining import broadcast_arrays
@@ -99,8 +99,8 @@ def geomspace(
     given, plains = (start, stop), (plain(start), plain(stop))
     start, stop = as_tensor(start), as_tensor(stop)
     if not start.dtype.hasobject and not stop.dtype.hasobject:
-        if not np.all(np.sign(start) * np.sign(stop) == 1):
-            raise ValueError("geomspace: neither end may be 0, and both must have one sign")
+        sentence = "geomspace: neither end may be 0, and both must have one sign"
+        require(np.sign(start._data) * np.sign(stop._data) == 1, lambda: ValueError(sentence))
         start, stop = (astype(x, np.result_type(*plains, 1.0)) for x in (start, stop))
     start, stop = broadcast_arrays(start, stop)
     y = expand_dims(sign(start), axis) * logspace(log10(abs(start)), log10(abs(stop)), num, endpoint, axis=axis)

@@ -32,7 +32,9 @@ class Whole(Op):
 
     @property
     def vjp(self) -> together:  # type: ignore[override]
-        return together(lambda g, y, *inputs: self.gradients(g, y, inputs))
+        rules = together(lambda g, y, *inputs: self.gradients(g, y, inputs))
+        rules.composed = True
+        return rules
 
     def run(self, arrays: tuple) -> Any:
         raise NotImplementedError
@@ -45,13 +47,16 @@ class Whole(Op):
         y = self(*inputs)
         return self.apart(y)
 
+    def by_host(self, arrays: list[Any], inputs: tuple, params: dict[str, Any], first: Exception) -> Any:
+        raise first  # of the user's function
+
     def forward(self, *arrays: Any) -> Any:
         leaves, self.rebuild = flatten(self.run(arrays))
         self.leaves = [SLOT if _is_float(x) else x for x in leaves]  # those without a gradient stay what they are
         values = [plain(x) for x in leaves if _is_float(x)]
         if not values:
             raise TypeError(f"the function returned no tensor of floating point numbers, but {str(leaves)[:60]}")
-        self.parts = [(np.shape(v), v.dtype) for v in values]
+        self.parts = [(v.shape, v.dtype) for v in values]
         return self.row(values)
 
     def row(self, values: list[Any]) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
-from ..batching import BatchedArray, as_array
+from ..batching import StandIn, as_array
 from ..tensor import Tensor, as_tensor, describe, plain
 from .card import NUMPY, composite, op
 from .elementwise import where
@@ -43,7 +43,7 @@ def setitem_(x, value, key=()):
         y = np.zeros_like(value, shape=x.shape)
         y[...] = x
     else:
-        y = x.copy() if type(x) is BatchedArray else np.array(x, subok=True)
+        y = x.copy() if isinstance(x, StandIn) else np.array(x, subok=True)
     y[key] = value
     return y
 

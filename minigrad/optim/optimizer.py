@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import Any
 
 import numpy as np
@@ -111,16 +111,21 @@ class Optimizer:
             self._step_the_rest()
 
     def _step_the_rest(self) -> None:
-        """Step what has gradients in the blocks that are short of some, and tell of the parameters without."""
+        """Step what has gradients in the blocks that are short of some."""
+        before = list(self._blocks)
+        for block in self._apart({p for group in self.param_groups for p in group["params"] if p._grad is not None}):
+            if block not in before:
+                block.step()
+
+    def _apart(self, ready: Container[Tensor]) -> list[Block]:
+        """The blocks of the parameters that are `ready` with a gradient, split from others; tell of those without."""
         for block in list(self._blocks):
-            ready = [p._grad is not None for p in block.params]
-            if any(ready) and not all(ready):
-                whole, rest = block.split(ready)
+            here = [p in ready for p in block.params]
+            if any(here) and not all(here):
                 self._blocks.remove(block)
-                self._blocks += [whole, rest]
-                whole.step()
+                self._blocks += block.split(here)
         every = [(group, p) for group in self.param_groups for p in group["params"] if p.requires_grad]
-        lost = [label(group, p) for group, p in every if p._grad is None]
+        lost = [label(group, p) for group, p in every if p not in ready]
         owner = type(self).__name__
         if len(lost) == len(every):
             warn_once(
@@ -134,6 +139,7 @@ class Optimizer:
                 f"{owner}: no gradient for {', '.join(lost)}, though for others: the loss does not depend on it, or it "
                 "left the graph on the way (through .data, .numpy() or a rebound name)",
             )
+        return [block for block in self._blocks if block.params[0] in ready]
 
     def zero_grad(self) -> None:
         """Forget all gradients; call it once a step, since backward() adds to them."""

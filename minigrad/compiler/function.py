@@ -1,0 +1,320 @@
+"""Functions of tensors as native code."""
+
+from __future__ import annotations
+
+import functools
+import re
+import threading
+from collections.abc import Callable, Sequence
+from operator import is_
+from typing import Any
+
+import numpy as np
+
+from .. import autodiff
+from ..batching import StandIn
+from ..nests import flatten
+from ..nn.module import clock
+from ..tensor import RECORD, Tensor, default_dtype, mode, plain, warn_once
+from .assembly import Code
+from .capture import Capture, capturing
+from .lower import Lowering
+from .memories import Variables
+from .program import Program
+from .trace import Node, Trace, TracedArray, live, noded
+from .trust import check
+
+LIMIT = 16  # captures of one function, before it is said that there are too many
+
+
+class Native:
+    """A trace as native code: a function of the arrays of its inputs that returns those of its outputs."""
+
+    def __init__(self, trace: Trace, inputs: Sequence[Node], outputs: Sequence[Node]) -> None:
+        self.trace, self.lowering = trace, Lowering()
+        values = [self.lowering.input(node) for node in inputs]
+        for node in live(outputs):
+            if node.function != "input":
+                self.lowering.lower(node)
+        program = Program([self.lowering.value(node) for node in outputs], values)
+        memory = {v.buffer: a for v, a in self.lowering.constants if v.buffer is not None}
+        self.code = Code(program, memory, checks=self.lowering.checks, shown=self.lowering.shown)
+        buffers = [v.buffer for v in values]
+        self.inputs = [(i, b.name, b.dtype) for i, b in enumerate(buffers) if b is not None]
+        results = zip(program.outputs, outputs, strict=True)
+        self.outputs = [self.code.arrays[v.home.name].reshape(node.shape) for v, node in results]
+        self.once, self.first = self.code.prepared(0, 1), True
+
+    def __call__(self, arrays: Sequence[Any]) -> list[np.ndarray]:
+        """The arrays of the outputs, which the next call overwrites."""
+        for i, name, dtype in self.inputs:
+            self.code.point(name, np.ascontiguousarray(arrays[i], dtype))
+        if self.first:
+            check(self.trace, self.lowering, self.code, self.code.run)
+            self.first = False
+            return self.outputs
+        self.once()
+        if self.code.status[0]:
+            self.code.failed()
+        return self.outputs
+
+
+class Captured:
+    """A function for arguments of certain shapes and dtypes: what a call reads, runs, writes and returns."""
+
+    def __init__(self, f: Callable, args: tuple, kwargs: dict, engine: Callable) -> None:
+        leaves, rebuild = flatten((args, kwargs))
+        with capturing() as capture:
+            given = arguments(capture, leaves)
+            args, kwargs = rebuild(iter(given))
+            result = f(*args, **kwargs)
+            self.results, self.rebuild = flatten(result)
+        self.draws, self.required, self.modules = capture.draws, capture.required, list(capture.modules)
+        self.attributes, self.clock = [value for module in self.modules for value in vars(module).values()], clock[0]
+        self.lock = threading.RLock()
+        arrays = [x._data if isinstance(x, Tensor) else x for x in given]
+        traced = {i: x for i, x in enumerate(arrays) if isinstance(x, TracedArray)}
+        sources: dict[Node, Any] = {node: t for t, node in capture.inputs}
+        sources |= {draw.node: i for i, draw in enumerate(self.draws)}
+        names = {id(x): i for i, x in reversed(list(enumerate(given))) if not static(x)}  # results may be among
+        names |= {id(x): x for x in self.results if id(x) in capture.held}  # these, and the tensors outside
+        self.changed: list[tuple[Any, Any, bool]] = [(t, data, data is before) for t, data, before in capture.changed]
+        for i, before in capture.arguments:
+            sources[before] = (i,)
+            if traced[i].node is not before:
+                self.changed.append((i, traced[i], True))
+        nodes = [node_of(x) for x in [*self.results, *(data for _, data, _ in self.changed)]]
+        self.nodes = nodes + [x for shown, _ in self.required for x in shown]
+        outputs = list({node.index: node for node in self.nodes if isinstance(node, Node)}.values())
+        self.places = {node.index: i for i, node in enumerate(outputs)}
+        inputs = [node for node in live(outputs) if node.function == "input"]
+        self.sources = [sources[node] for node in inputs]
+        self.run = engine(capture.trace, inputs, outputs)
+        made = {id(x): self.maker(x, names) for x in self.results}  # one object for one object
+        order = {key: i for i, key in enumerate(made)}
+        self.makers, self.order = list(made.values()), [order[id(x)] for x in self.results]
+        for x in self.results:
+            if isinstance(x, Tensor) and id(x) not in capture.held:  # it would keep the graph of the capture alive
+                x._op, x._inputs = None, ()
+
+    def fits(self) -> bool:
+        """Whether the layers that the function calls have the attributes that they had."""
+        if clock[0] == self.clock:
+            return True
+        now = [value for module in self.modules for value in vars(module).values()]
+        if len(now) != len(self.attributes) or not all(map(is_, now, self.attributes)):
+            return False
+        self.clock = clock[0]
+        return True
+
+    def __call__(self, leaves: list[Any]) -> Any:
+        with self.lock:  # the native code has its memory to itself until the results are copied
+            drawn = [draw() for draw in self.draws] if self.draws else []
+            found = self.run([self.read(source, leaves, drawn) for source in self.sources])
+            if len(self.nodes) > len(self.results):
+                self.follow(found, leaves)
+            made = [make(found, leaves) for make in self.makers]
+        return self.rebuild(iter([made[i] for i in self.order]))
+
+    def follow(self, found: list[np.ndarray], leaves: list[Any]) -> None:
+        """Check what has to hold, and write what the function has changed."""
+        values = [found[self.places[x.index]] if isinstance(x, Node) else x for x in self.nodes[len(self.results) :]]
+        start = len(self.changed)
+        for shown, error in self.required:
+            holds, *rest = values[start : start + len(shown)]
+            start += len(shown)
+            if not np.all(holds):
+                raise error(*map(np.array, rest))
+        for (target, _, in_place), value in zip(self.changed, values, strict=False):
+            put(leaves[target] if isinstance(target, int) else target, value, in_place)
+
+    def read(self, source: Any, leaves: list[Any], drawn: list[np.ndarray]) -> Any:
+        if isinstance(source, tuple):
+            return native_order(plain(leaves[source[0]]))
+        return native_order(source._data) if isinstance(source, Tensor) else drawn[source]
+
+    def maker(self, x: Any, names: dict[int, Any]) -> Callable[[list[np.ndarray], list[Any]], Any]:
+        """What makes, of arrays that a run has found and of the arguments, what a call returns where f returned x."""
+        if id(x) in names:
+            source = names[id(x)]
+            return lambda found, leaves: leaves[source] if isinstance(source, int) else source
+        node = node_of(x)
+        if isinstance(x, Tensor) and not isinstance(node, Node):
+            return lambda found, leaves: Tensor(np.array(node))
+        if not isinstance(x, Tensor | TracedArray):
+            return lambda found, leaves: x
+        i = self.places[node.index]
+        if isinstance(x, Tensor):
+            return lambda found, leaves: Tensor(np.array(found[i]))
+        return (lambda found, leaves: found[i].item()) if x.weak else lambda found, leaves: np.array(found[i])[()]
+
+
+def arguments(capture: Capture, leaves: list[Any]) -> list[Any]:
+    """The arguments of the capture: traced arrays, and tensors that hold them, in place of arrays and tensors."""
+    made: dict[int, Any] = {}
+    for i, x in enumerate(leaves):
+        if static(x) or id(x) in made:
+            continue
+        data = x if isinstance(x, float) else native_order(capture.held.get(id(x), plain(x)))
+        traced = capture.trace.input(f"argument{i}", data)
+        capture.arguments.append((i, traced.node))
+        made[id(x)] = Tensor(traced, x.requires_grad, x.name) if isinstance(x, Tensor) else traced  # type: ignore[arg-type]
+    return [made.get(id(x), x) for x in leaves]
+
+
+def node_of(x: Any) -> Any:
+    """The node of a result, or its value if it does not depend on what the function reads."""
+    x = x._data if isinstance(x, Tensor) else x
+    return noded(x)
+
+
+def native_order(x: Any) -> Any:
+    """An array in the machine's order of bytes."""
+    return x.astype(x.dtype.newbyteorder("=")) if isinstance(x, np.ndarray) and not x.dtype.isnative else x
+
+
+def put(target: Any, value: Any, in_place: bool) -> None:
+    """Write what the function has changed."""
+    if not isinstance(target, Tensor):
+        target[...] = value
+    elif in_place:
+        target._data[...] = value
+        target._touch()
+    else:
+        target._data = np.array(value)
+        target._touch()
+
+
+def static(x: Any) -> bool:
+    """Whether an argument is part of the function rather than of its data: integers, texts, None."""
+    return not isinstance(x, Tensor | np.ndarray | np.floating | float)
+
+
+def form(x: Any, leaves: list[Any]) -> Any:
+    """What of an argument, a nest, the code depends on; its leaves are added to the list."""
+    if type(x) is np.ndarray:  # asked first, since most are
+        leaves.append(x)
+        return np.ndarray, x.shape, x.dtype
+    if isinstance(x, tuple | list):
+        return type(x), *[form(part, leaves) for part in x]
+    if isinstance(x, dict):
+        return dict, *[(key, form(part, leaves)) for key, part in x.items()]
+    leaves.append(x)
+    if isinstance(x, Tensor):
+        return Tensor, x._data.shape, x._data.dtype, x.requires_grad
+    if isinstance(x, np.ndarray | np.floating):
+        return type(x), x.shape, x.dtype
+    if type(x).__hash__ is None and not isinstance(x, StandIn):
+        raise TypeError(
+            f"compile: an argument is a {type(x).__name__}, which may change unnoticed from call to call: arguments are"
+            " tensors, arrays, floats and nests of them, and integers, texts and the like"
+        )
+    return float if type(x) is float else (type(x), id(x) if isinstance(x, StandIn) else x)
+
+
+class Outside:
+    """The variables around a function, as far as its own lines name them: numbers, texts, tensors and arrays."""
+
+    def __init__(self, f: Any) -> None:
+        self.f = f
+        self.look()
+
+    def look(self) -> None:
+        self.variables = Variables(self.f)
+        self.found = tuple([same_as(x) for x in self.variables.values()])
+
+    def now(self) -> tuple:
+        """What they are: others need another capture."""
+        if not self.variables.unchanged():
+            self.look()
+        return self.found
+
+
+def same_as(x: Any) -> Any:
+    """What an object is compared by."""
+    if type(x) in (int, float, bool, str):
+        return type(x), x
+    return id(x) if isinstance(x, Tensor | np.ndarray) else None
+
+
+def compile(f: Callable) -> Callable:
+    """The function `f` of tensors as native code: the first call with given shapes and dtypes captures and compiles it.
+
+    Arguments and results are nests (tuples, lists, dicts) of tensors, arrays and floats; integers, texts and None are
+    taken as part of the function. Gradients taken inside `f` are compiled with it; its results are tensors
+    without a graph. Tensors that `f` uses without being given them, such as a model's parameters, are read anew at each
+    call, and written where `f` changes them; random numbers of `mg.random` and of dropout are drawn anew, as f itself
+    would draw them. NumPy arrays that f refers to are constants.
+
+    Inside `mg.debug()`, `mg.vmap`, another compiled function, and a transform that differentiates by an argument, `f`
+    runs as it is.
+
+    Raises CaptureError (a TypeError) where `f` looks at values, and NoNative (a TypeError) for a function that has no
+    native form.
+
+    >>> import minigrad as mg
+    >>> slope = mg.compile(mg.grad(lambda x: mg.sum(mg.tanh(x) ** 2)))
+    >>> slope(np.array([0.0, 1.0]))
+    tensor([0.        , 0.63970001])
+    """
+    return compiled_by(Native, f)
+
+
+def compiled_by(engine: Callable, f: Callable) -> Callable:
+    """The function, its traces run by an engine: see `Native`."""
+    captures: dict[tuple, list[Captured]] = {}
+    outside = Outside(f)
+
+    @functools.wraps(f)
+    def compiled(*args: Any, **kwargs: Any) -> Any:
+        leaves: list[Any] = []
+        forms = form(args, leaves), form(kwargs, leaves) if kwargs else None
+        if mode.capture is not None or autodiff.check_gradient is not None:
+            return f(*args, **kwargs)
+        for x in leaves:
+            if type(x) is not np.ndarray and differentiated(x):
+                return f(*args, **kwargs)
+        key = *forms, equal(leaves), mode.now, default_dtype(), outside.now()
+        for found in captures.get(key, ()):
+            if found.fits():
+                return found(leaves)
+        if sum(map(len, captures.values())) == LIMIT:
+            warn_once(f"captures of {id(compiled)}", many(f, [k for k in captures if k != key][-1:], key))
+        found = Captured(f, args, kwargs, engine)
+        result = found(leaves)
+        captures.setdefault(key, []).append(found)  # once its first run was right
+        return result
+
+    compiled.captures = captures  # type: ignore[attr-defined]
+    return compiled
+
+
+def equal(leaves: list[Any]) -> tuple[int, ...] | None:
+    """Which arguments are one object: for each the first that it is; None where all differ."""
+    if len(set(map(id, leaves))) == len(leaves):
+        return None
+    first: dict[int, int] = {}
+    same = [first.setdefault(id(x), i) for i, x in enumerate(leaves) if not static(x)]
+    return tuple(same) if len(first) < len(same) else None
+
+
+def differentiated(x: Any) -> bool:
+    """Whether an argument is a variable of a transform, or holds symbols or the samples of vmap."""
+    if not isinstance(x, Tensor):
+        return isinstance(x, StandIn)
+    varies = x.requires_grad and mode.transforms > 0 and mode.now is RECORD
+    return varies or isinstance(x._data, StandIn) or x.dtype.hasobject
+
+
+PARTS = "arguments", "keyword arguments", "equal arguments", "mode", "default dtype", "variables outside"  # of a key
+
+
+def many(f: Callable, before: list[tuple], now: tuple) -> str:
+    pairs = [(what, a, b) for key in before for what, a, b in zip(PARTS, key, now, strict=True) if a != b]
+    changed = [re.sub(r"<class '(\w+\.)*(\w+)'>", r"\2", f"{what} {a} and now {b}") for what, a, b in pairs]
+    name = getattr(f, "__name__", "the function")
+    return (
+        f"compile: {name} has been compiled {LIMIT} times, each time for something else: "
+        f"{'; '.join(changed) or 'layers in another mode'}. Numbers that change from call to call are better passed as "
+        "floats or arrays, and arrays of many lengths padded to one"
+    )

@@ -1,0 +1,321 @@
+"""Plan: which values get memory, which of them share their loops, and what memory is used again."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Iterator, Sequence
+
+from .blocks import NARROW, Block, Loops, block_of, in_rows, lies_in_memory, made_by, solid
+from .indices import variable
+from .values import (
+    TYPES,
+    Buffer,
+    Checked,
+    Dot,
+    Host,
+    Input,
+    Kernel,
+    Map,
+    Part,
+    Pick,
+    Repeat,
+    Reshape,
+    Scalar,
+    Scatter,
+    Value,
+    View,
+)  # fmt: skip
+
+RECOMPUTE = 3  # what is read several times and costs more than this gets a buffer
+DEEP = 24  # so many elementwise functions in one expression, no more
+AHEAD = 96  # so many statements are looked at for one that may share a block's loops
+NEAR, SMALL = 16, 1 << 13  # what has more elements than that is not computed so long before its turn: it takes memory
+LATE = 40  # so many values later, what is large may rather be computed again than kept
+STEP = 1e-4  # between the numbers of values that are put between two others
+ALIGNMENT = 64  # bytes: a line of the cache
+
+
+class Program:
+    """What computes the outputs: buffers, and blocks in order.
+
+    Every output gets a buffer of its own, in rows, which `self.outputs` holds in the given order.
+    """
+
+    def __init__(self, outputs: Sequence[Value], inputs: Sequence[Value], numbers: Iterator[int] | None = None) -> None:
+        self.numbers = itertools.count() if numbers is None else numbers
+        inside = numbers is not None
+        self.outputs = list(self.apart(outputs, inside and any(isinstance(v, Host) for v in needed(outputs))))
+        self.inputs = list(inputs)
+        self.buffers: list[Buffer] = []
+        self.final = {id(v) for v in self.outputs}
+        order = self.computed_again(self.reachable())
+        self.depth: dict[int, int] = {}
+        for value in order:
+            if isinstance(value, Input):
+                self.give_buffer(value, "x")
+        for value in order:
+            self.choose(value)
+        self.statements = [
+            v
+            for v in order
+            if isinstance(v, Host | Repeat) or v.buffer is not None and v.size and not isinstance(v, Input | Part)
+        ]
+        self.blocks = list(self.scheduled())
+        self.make_local()
+        for block in self.blocks:
+            if isinstance(block, Loops):
+                block.collapse()
+
+    def apart(self, outputs: Sequence[Value], everything: bool) -> Iterator[Value]:
+        """The outputs, with a copy of those that would lie in somebody else's memory.
+
+        Or of `everything`, as in the body of a loop that Python sees: an output lies elsewhere in each step.
+        """
+        seen: set[int] = set()
+        for v in outputs:
+            if everything or id(v) in seen or isinstance(v, Input | View | Scalar | Part) and not own_part(v):
+                v.copied = copied = copy_of(v)
+                v = copied
+            seen.add(id(v))
+            yield v
+
+    def reachable(self) -> list[Value]:
+        """Every value that the outputs need, in the order of the trace; sets who reads whom.
+
+        So a gradient is computed where backpropagation does it, and what it needs may be forgotten soon.
+        """
+        order = sorted(needed(self.outputs), key=lambda v: v.number)
+        for value in order:
+            value.readers = []
+        for value in order:
+            for x in value.inputs:
+                x.readers.append(value)
+        return order
+
+    def computed_again(self, order: list[Value]) -> list[Value]:
+        """The same values, large elementwise ones made anew where they are needed again much later.
+
+        That takes less memory wherever what they are made of is kept until then anyway.
+        """
+        for v in order:
+            if isinstance(v, View) and isinstance(v.inputs[0], Map) and v.size > SMALL:
+                for r in v.readers[1:]:  # each has a view of its own, so that it is seen where that is needed
+                    view = copied(v, r.number - STEP, {})
+                    r.inputs = [view if x is v else x for x in r.inputs]
+        order = self.reachable()
+        last = {id(x): v.number for v in order for x in v.inputs}
+        made: dict[int, Value] = {}
+        for v in order:
+            late = [r for r in v.readers if r.number > v.number + LATE]
+            if (
+                isinstance(v, Map) and v.size > SMALL and 0 < len(late) < len(v.readers) and id(v) not in self.final
+                and all(x.size <= SMALL or id(x) in made or last[id(x)] >= late[0].number for x in sources(v))
+            ):  # fmt: skip
+                made[id(v)] = again = copied(v, late[0].number - 0.5, made)
+                for r in late:
+                    r.inputs = [again if x is v else x for x in r.inputs]
+        return self.reachable() if made else order
+
+    # ---- memory -----------------------------------------------------------------------------------------------------
+
+    def give_buffer(self, value: Value, letter: str = "t") -> None:
+        if value.buffer is not None or isinstance(value, Scalar) and value.shape == () and letter == "t":
+            return
+        narrow = len(value.shape) > 1 and value.shape[-1] < NARROW <= value.shape[-2]
+        swapped = narrow and isinstance(value, Map | Pick) and id(value) not in self.final
+        swapped = swapped and not any(isinstance(x, Kernel) for x in value.readers)
+        value.buffer = Buffer(value.shape, value.dtype, f"{letter}{next(self.numbers)}", swapped)
+        self.buffers.append(value.buffer)
+
+    def choose(self, value: Value) -> None:
+        """Give memory to a value, and to what it has to read from memory."""
+        if isinstance(value, Dot):
+            for x in value.inputs:
+                if not lies_in_memory(x):
+                    self.give_memory(solid(x))
+                if not lies_in_memory(x):
+                    self.give_memory(x)
+        if isinstance(value, Kernel):
+            for x in value.inputs:
+                if isinstance(x, Reshape) and in_rows(x) is None:
+                    self.give_memory(x.inputs[0])
+                if in_rows(x) is None:
+                    self.give_memory(x)
+        if isinstance(value, Repeat):
+            value.program = Program(value.results, [x for group in value.given for x in group], self.numbers)
+            for x in value.given[0]:  # the first step's are copied there, and then those of each step
+                self.give_buffer(x)
+            self.buffers += [b for b in value.program.buffers if b not in self.buffers]
+        if isinstance(value, Host | Repeat):
+            for x in value.inputs:
+                if x.buffer is None or not x.buffer.in_rows:
+                    self.give_memory(x)
+        if isinstance(value, Reshape) and not isinstance(value.inputs[0], Scalar):
+            index = [variable(f"i{k}", n) for k, n in enumerate(value.shape)]
+            if not all(p.affine for p in value.move(index)) and not lies_flat(value.inputs[0]):
+                self.give_memory(value.inputs[0])
+        if isinstance(value, Pick | Scatter):
+            for x in value.inputs[1 + isinstance(value, Scatter) :]:
+                if isinstance(x, Checked):
+                    self.give_memory(x)
+            if isinstance(value, Scatter) and len(value.inputs[1].readers) == 1 and cost(value.inputs[1]) > RECOMPUTE:
+                self.give_memory(value.inputs[1])
+        for x in value.inputs:
+            if x.size < value.size and cost(x) > RECOMPUTE:  # else computed again for each of its readers' elements
+                self.give_memory(x)
+        deep = self.depth[id(value)] = self.deep(value)
+        if id(value) in self.final or (value.needs_buffer and not isinstance(value, Host | Repeat)):
+            self.give_buffer(value)
+        elif isinstance(value, Map | Pick) and (deep > DEEP or len(value.readers) > 1 and cost(value) > RECOMPUTE):
+            self.give_memory(value)
+
+    def deep(self, value: Value) -> int:
+        """How many elementwise functions are one within the other where this is read."""
+        below = max((self.depth[id(x)] for x in value.inputs if x.buffer is None), default=0)
+        return below + isinstance(value, Map | Pick)
+
+    def give_memory(self, value: Value) -> None:
+        self.give_buffer(value)
+        self.depth[id(value)] = 0
+
+    # ---- order ------------------------------------------------------------------------------------------------------
+
+    def scheduled(self) -> Iterator[Block]:
+        """Blocks, each with all statements that may share its loops."""
+        done = {id(v.buffer) for v in self.inputs if v.buffer is not None}
+        done |= {id(b) for b in self.buffers if b.name[0] == "x" or not b.size}
+        pending = list(self.statements)
+        while pending:
+            block = block_of(pending[0])
+            rest = []
+            for i, s in enumerate(pending[1:AHEAD]):
+                if i > NEAR and s.size > SMALL or not block.admits(s, done):
+                    rest.append(s)
+            pending = rest + pending[AHEAD:]
+            done |= {id(b) for s in block.statements for b in made_by(s)}
+            yield block
+
+    def make_local(self) -> None:
+        """Keep in a variable what is read only where it is computed."""
+        readers: dict[int, set[tuple[int, int]]] = {}
+        for i, block in enumerate(self.blocks):
+            if isinstance(block, Loops):
+                for s in block.statements:
+                    for read in block.reads_of(s):
+                        readers.setdefault(id(read.buffer), set()).add((i, block.level[id(s)]))
+            else:
+                for read in block.reads():
+                    readers.setdefault(id(read.buffer), set()).add((i, -2))
+        for i, block in enumerate(self.blocks):
+            if not isinstance(block, Loops):
+                continue
+            for s in block.statements:
+                where, kind = readers.get(id(s.home), set()), block.kind(s)
+                if id(s) in self.final or "total" in kind or not where or {b for b, _ in where} != {i}:
+                    continue
+                if kind != "full" or {level for _, level in where} == {block.level[id(s)]}:
+                    s.home.local = True
+            block.seen = {}
+
+    def lives(self) -> dict[str, tuple[int, int]]:
+        """For each buffer that a block writes: the first and the last block that it is used in."""
+        found: dict[str, tuple[int, int]] = {}
+        for i, block in enumerate(self.blocks):
+            for b in block.buffers():
+                if b.name[0] == "t" and not b.local:
+                    first, _ = found.get(b.name, (i, i))
+                    found[b.name] = (first, i)
+        return found
+
+    def places(self, fixed: set[str]) -> tuple[dict[str, int], int]:
+        """Where in one piece of memory the buffers lie, in bytes, and how much that is; some others are `fixed`.
+
+        Two buffers share memory where one is written after the last use of the other.
+        """
+        lives = {name: life for name, life in self.lives().items() if name not in fixed}
+        by_name = {b.name: b for b in self.buffers}
+        sizes = {name: -(-max(by_name[name].size * by_name[name].dtype.itemsize, 1) // ALIGNMENT) for name in lives}
+        places: dict[str, int] = {}
+        for name in sorted(lives, key=lambda name: -sizes[name]):  # large ones first leaves the fewest gaps
+            first, last = lives[name]
+            at = 0
+            for start, stop in sorted(
+                (places[other], places[other] + sizes[other])
+                for other, (begin, end) in lives.items()
+                if other in places and begin <= last and end >= first
+            ):
+                if at + sizes[name] <= start:
+                    break
+                at = max(at, stop)
+            places[name] = at
+        total = max((places[name] + sizes[name] for name in lives), default=0) * ALIGNMENT
+        places = {name: at * ALIGNMENT for name, at in places.items()}
+        return places, total
+
+
+def needed(outputs: Sequence[Value]) -> list[Value]:
+    """Every value that the outputs are computed from, and these."""
+    found = {id(v): v for v in outputs}
+    todo = list(outputs)
+    while todo:
+        for x in todo.pop().inputs:
+            if id(x) not in found:
+                found[id(x)] = x
+                todo.append(x)
+    return list(found.values())
+
+
+def own_part(v: Value) -> bool:
+    """Whether it has memory of its own that native code could not copy."""
+    return isinstance(v, Part) and v.dtype.name not in TYPES
+
+
+def copy_of(v: Value) -> Value:
+    """A copy, by Python where native code has no such dtype."""
+    if v.dtype.name in TYPES:
+        return Map(lambda x: x, [v], v.shape, v.dtype, "copy", 0)
+    return Part(Host([v], lambda x: (x,), "copy"), v.shape, v.dtype, 0)
+
+
+def sources(v: Value, depth: int = 0) -> Iterator[Value]:
+    """What lies in memory, or will, of what an elementwise value is made of."""
+    for x in v.inputs:
+        if isinstance(x, Map | View) and len(x.readers) == 1 and depth < DEEP:
+            yield from sources(x, depth + 1)
+        else:
+            yield x
+
+
+def copied(v: Value, number: float, made: dict[int, Value], depth: int = 0) -> Value:
+    """The same value once more, at another place in the order, made of what is `made` anew where there is such."""
+    again = copy.copy(v)
+    again.number = number
+    again.inputs = []
+    for x in v.inputs:
+        if id(x) in made:
+            x = made[id(x)]
+            advance(x, number - STEP)
+        elif isinstance(x, Map | View) and len(x.readers) == 1 and depth < DEEP:
+            x = copied(x, number - STEP, made, depth + 1)
+        again.inputs.append(x)
+    return again
+
+
+def advance(x: Value, number: float) -> None:
+    """Have a value made no later than that, and what it is made of before."""
+    if x.number > number:
+        x.number = number
+        for y in x.inputs:
+            advance(y, number - STEP)
+
+
+def cost(value: Value) -> int:
+    """What computing an element again would cost."""
+    if value.buffer is not None or not isinstance(value, Map | View | Pick):
+        return 0
+    return value.cost + sum(cost(x) for x in value.inputs)
+
+
+def lies_flat(x: Value) -> bool:
+    return x.buffer is not None and x.buffer.in_rows

@@ -1,0 +1,634 @@
+"""A whole training step, and a whole training, as one native function."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import chain
+from operator import is_
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import autodiff, random
+from ..autodiff import below, starting_gradient, walk
+from ..hooks import Hooks
+from ..native import DATA, pointer_at
+from ..nn import Module
+from ..nn.module import clock
+from ..optim import Optimizer
+from ..optim.kernel import kernel_source, read
+from ..tensor import Tensor, describe, mode, recording, tick, warn_once
+from .assembly import Code, Stream
+from .capture import Capture, capturing
+from .lower import Lowering
+from .memories import Variables, changed_memory, memories
+from .program import Program
+from .trace import CaptureError, Node, live, noded, tensor_of
+from .trust import check
+from .units import LEFT, Unit
+from .values import Value
+
+SLICE = 0.2  # seconds of native code at a time: between two slices there is time for Ctrl-C
+DRAWN = 1 << 26  # bytes of random numbers at a time, which are drawn before a slice
+TOGETHER = 1 << 20  # samples of several epochs whose order is planned at a time
+KEPT = 16  # captures of one step that are kept
+CLIP_NORM_EPS = 1e-6  # as in nn.utils.clip_grad_norm_
+
+END = object()
+
+
+# ---- capture -------------------------------------------------------------------------------------------------------
+
+
+class Captured(NamedTuple):
+    """What one run of forward and backward on traced arrays has found."""
+
+    found: Capture
+    batch: list[Node]
+    loss: Any
+    gradients: dict[Tensor, Any]
+
+
+def captured(step: CompiledStep, x: np.ndarray, y: np.ndarray) -> Captured:
+    """Trace forward and backward on a batch. The model, the generator and all tensors are afterwards as before."""
+    if autodiff.check_gradient is not None:
+        raise CaptureError("inside mg.debug() every op is looked at, which native code cannot do")
+    if mode.levels:
+        raise CaptureError("inside mg.vmap nothing is compiled")
+    dicts = step.dicts()
+    before, remembered = [dict(d) for d in dicts], memories(step.model, step.loss_fn)
+    try:
+        with capturing() as found, recording():
+            tx, ty = found.trace.input("x", x), found.trace.input("y", y)
+            batch = [tx.node, ty.node]
+            loss = step.loss_fn(step.model(tensor_of(tx)), tensor_of(ty))
+            check_loss(loss)
+            order = below(loss)
+            for t in order:
+                if hooked(t):
+                    raise CaptureError(f"{describe(t)} has a hook, a Python function that every step has to call")
+            gradients = walk(order, starting_gradient(loss, None), create_graph=False)
+            ended = loss._data
+        changed = changed_memory(remembered, step.model, step.loss_fn)
+        if changed is not None:
+            raise CaptureError(f"{changed} is changed by every call of the model or the loss, which is Python's work")
+        for t, now, array in found.changed:
+            if (now.shape, now.dtype) != (array.shape, array.dtype):
+                raise CaptureError(f"{describe(t)} becomes {now.dtype} of shape {now.shape} in the model or the loss")
+    finally:
+        for d, attributes in zip(dicts, before, strict=True):
+            d.clear()
+            d.update(attributes)
+    return Captured(found, batch, ended, gradients)
+
+
+def check_loss(loss: Any) -> None:
+    if not isinstance(loss, Tensor) or loss.size != 1:
+        what = f"a tensor of shape {loss.shape}" if isinstance(loss, Tensor) else type(loss).__name__
+        raise TypeError(f"loss_fn must return a scalar tensor (a mean or a sum), not {what}")
+    if not loss.requires_grad:
+        loss.backward()  # which says so
+
+
+# ---- the code ------------------------------------------------------------------------------------------------------
+
+
+class StepCode:
+    """The native code of a training step, for batches of one shape and the model as it was when it was captured."""
+
+    def __init__(self, step: CompiledStep, x: np.ndarray, y: np.ndarray) -> None:
+        self.optimizer = step.optimizer
+        for block in self.optimizer._blocks:
+            block.configure()  # which may select another rule
+            adopt(block)
+        self.shapes = x.shape, y.shape
+        self.dtypes = x.dtype, y.dtype
+        found = captured(step, x, y)
+        modules = [vars(m) for m in found.found.modules]
+        self.dicts = list({id(d): d for d in [*step.dicts(), *modules]}.values())
+        self.attributes, self.clock = [*chain.from_iterable(d.values() for d in self.dicts), END], clock[0]
+        self.variables = Variables(step.model, step.loss_fn)
+        self.blocks = step.optimizer._apart(found.gradients)
+        self.all_blocks = list(step.optimizer._blocks)
+        self.states = [(b, b.hyper, b.group, b.state) for b in self.all_blocks]
+        self.counts = [[part.args[2] for part in block.parts] for block in self.blocks if len(block.parts) > 1]
+        self.params = [p for block in self.blocks for p in block.params]
+        self.draws = found.found.draws
+        self.drawn = sum(draw.node.value.nbytes for draw in self.draws)
+        self.seconds = math.inf  # that a step has taken
+        lowering = self.assemble(found, step.limits)
+        self.check(found, lowering, x, y)
+        self.lock = threading.RLock()  # the code and its memory are one caller's at a time
+        self.record = np.zeros((1, 2))
+        self.once = self.code.prepared(0, 1, None, self.record)
+        buffers = {name: stream.buffer.name for name, stream in self.code.streams.items()}
+        self.forms = [(name, self.code.arrays[name].shape, self.code.arrays[name].dtype) for name in buffers.values()]
+        self.memory: list[tuple[str, np.ndarray]] = []  # for batches that are gathered: a single step needs none
+        for name, _, dtype in self.forms:
+            self.code.arrays[name] = np.zeros(0, dtype)
+        batch = [buffers.get(name) for name in ("data_x", "data_y")]
+        self.batch = [(self.code.places[name], name, i) for i, name in enumerate(batch) if name is not None]
+        self.random = [(draw, buffers.get(f"data_r{i}")) for i, draw in enumerate(self.draws)]
+
+    def assemble(self, found: Captured, limits: np.ndarray) -> Lowering:
+        """From the trace to native code, whose arrays are those of the tensors and of the optimizer."""
+        capture, batch = found.found, found.batch
+        lowering = Lowering()
+        wanted = [noded(a) for a in (found.loss, *map(found.gradients.get, self.params))]
+        wanted += [noded(now) for _, now, _ in capture.changed]
+        shown = [node for nodes, _ in capture.required for node in nodes]
+        nodes = live([x for x in (*wanted, *shown) if isinstance(x, Node)])
+        used = {n for n in nodes if n.function == "input"}
+        tensors = [(t, n) for t, n in capture.inputs if n in used]
+        inputs = [lowering.input(n) for n in (*(n for _, n in tensors), *batch, *(d.node for d in self.draws))]
+        for n in nodes:
+            if n.function != "input":
+                lowering.lower(n)
+        required = [v for nodes, error in capture.required for v in lowering.require(nodes[0], error, nodes[1:])]
+        program = Program([*map(lowering.value, wanted), *required], inputs)
+        outputs = program.outputs
+
+        memory = {v.buffer: a for v, a in lowering.constants if v.buffer is not None}
+        self.kept = [t for t, _, _ in capture.changed]
+        self.names = [(t, v.buffer.name) for (t, _), v in zip(tensors, inputs, strict=False) if v.buffer is not None]
+        self.names += [(t, f"kept{i}") for i, t in enumerate(self.kept)]
+        held = list(dict.fromkeys([*self.params, *(t for t, _ in self.names)]))
+        for t in held:
+            t._data = solid(t._data)
+        self.held = [(t, t._data, t.requires_grad) for t in held]
+        memory |= {v.buffer: t._data for (t, _), v in zip(tensors, inputs, strict=False) if v.buffer is not None}
+        places = [view for block in self.blocks for view in block.views(block.joined_gradient)]
+        memory |= {v.home: view for v, view in zip(outputs[1:], places, strict=False)}
+        read = inputs[len(tensors) :]
+        rows = [("data_x", self.shapes[0][0], True), ("data_y", self.shapes[1][0], True)]
+        rows += [(f"data_r{i}", 1, False) for i in range(len(self.draws))]
+        streams = [
+            Stream(name, v.buffer, n, in_order)
+            for v, (name, n, in_order) in zip(read, rows, strict=True)
+            if v.buffer is not None
+        ]
+        functions, extra, (squares, certain, update) = updates(self.blocks)
+        kept = outputs[1 + len(self.params) :][: len(self.kept)]
+        first = Unit([f"loss = f8({outputs[0].home.name}[0])", *certain], checks=True)
+        lines = [*squares, first, Unit([*stores(kept)]), *update]
+        extra |= {f"kept{i}": t._data for i, t in enumerate(self.kept)}
+        extra |= {"learning": np.zeros(1, np.int64), "limits": limits}
+        self.code = Code(
+            program, memory, streams=streams, after=lines, functions=functions, extra=extra,
+            checks=lowering.checks, shown=lowering.shown,
+        )  # fmt: skip
+        self.loss = self.code.arrays[outputs[0].home.name].reshape(-1)
+        return lowering
+
+    def check(self, found: Captured, lowering: Lowering, x: np.ndarray, y: np.ndarray) -> None:
+        """Run on the batch of the capture, changing nothing, and compare with what NumPy computed."""
+        for i, draw in enumerate(self.draws):
+            self.point(f"data_r{i}", np.ascontiguousarray(draw.node.value))
+        self.point("data_x", x)
+        self.point("data_y", y)
+        check(found.found.trace, lowering, self.code, partial(self.code.run, 0, 1, np.arange(len(x)), np.zeros((1, 2))))
+        self.code.arrays["learning"][0] = 1
+
+    # ---- whether it is still right -----------------------------------------------------------------------------
+
+    def fits(self, x: np.ndarray, y: np.ndarray) -> bool:
+        """Whether batch, model and optimizer are as they were when this was captured, but for the numbers in them.
+
+        An attribute of a module that is another object (a parameter, a mode, a rate of dropout) is a change.
+        """
+        if (
+            x.shape != self.shapes[0] or y.shape != self.shapes[1]
+            or x.dtype != self.dtypes[0] or y.dtype != self.dtypes[1]
+            or clock[0] != self.clock and not self.unchanged()
+            or self.optimizer._blocks != self.all_blocks
+            or autodiff.check_gradient is not None
+            or not self.variables.unchanged()
+        ):  # fmt: skip
+            return False
+        moved = False
+        for t, array, requires_grad in self.held:
+            if t.requires_grad is not requires_grad or t._keep is not False and hooked(t):
+                return False
+            if t._data is not array:
+                moved = True
+        for block, hyper, group, state in self.states:
+            if hyper(group) != block.settings:
+                block.configure()
+            if block.state is not state:  # another rule, or the same again with a new state
+                return False
+        return not moved or self.follow()
+
+    def unchanged(self) -> bool:
+        """Whether the modules have the attributes that they had."""
+        self.clock = clock[0]
+        now = chain(chain.from_iterable([d.values() for d in self.dicts]), (END,))
+        if not all(map(is_, now, self.attributes)):
+            self.clock = -1
+        return self.clock >= 0
+
+    def follow(self) -> bool:
+        """Take over arrays that have been replaced; False where they have another form."""
+        for block in self.blocks:
+            adopt(block)
+        if any((t.shape, t.dtype) != (a.shape, a.dtype) for t, a, _ in self.held):
+            return False
+        for t, name in self.names:
+            t._data = solid(t._data)
+            self.code.point(name, t._data)
+        self.held = [(t, t._data, flag) for t, _, flag in self.held]
+        return True
+
+    # ---- running -----------------------------------------------------------------------------------------------
+
+    def point(self, name: str, array: np.ndarray) -> None:
+        if name in self.code.streams:
+            self.code.point(name, array)
+
+    def draw(self, steps: int) -> None:
+        """The random numbers of the next steps, in the order in which they would be drawn."""
+        rows: list[list[np.ndarray]] = [[] for _ in self.draws]
+        for _ in range(steps):
+            for row, draw in zip(rows, self.draws, strict=True):
+                row.append(draw())
+        for i, row in enumerate(rows):
+            self.point(f"data_r{i}", np.ascontiguousarray(row))
+
+    def take(self, x: np.ndarray, y: np.ndarray) -> Tensor:
+        """One step on a batch."""
+        with self.lock:
+            return self.taken(x, y)
+
+    def taken(self, x: np.ndarray, y: np.ndarray) -> Tensor:
+        code, batch = self.code, (x, y)
+        for place, name, which in self.batch:
+            array = code.arrays[name] = batch[which]
+            code.table[place] = pointer_at(id(array) + DATA).value or 0  # as `native.address_of`, without the call
+        for draw, buffer in self.random:
+            drawn = np.ascontiguousarray(draw())
+            if buffer is not None:
+                code.point(buffer, drawn)
+        code.gather[0] = False  # what is read lies in one piece
+        try:
+            self.once()
+            if code.status[0]:
+                code.failed()
+        finally:
+            self.settle()
+        return Tensor(self.loss[0])
+
+    def steps(self, x: np.ndarray, y: np.ndarray, order: np.ndarray, start: int, stop: int, record: np.ndarray) -> None:
+        """Take some steps of those that `order` plans; their losses and norms of gradients are recorded."""
+        with self.lock:
+            self.go(x, y, order, start, stop, record)
+
+    def go(self, x: np.ndarray, y: np.ndarray, order: np.ndarray, start: int, stop: int, record: np.ndarray) -> None:
+        self.memory = self.memory or [(name, np.zeros(shape, dtype)) for name, shape, dtype in self.forms]
+        for name, memory in self.memory:
+            self.code.point(name, memory)
+        self.code.gather[0] = True
+        self.point("data_x", x)
+        self.point("data_y", y)
+        if self.draws:
+            self.draw(stop - start)
+        before = time.perf_counter()
+        try:
+            self.code.run(start, stop, order, record)
+        finally:
+            self.settle()
+        self.seconds = (time.perf_counter() - before) / (stop - start)
+
+    def settle(self) -> None:
+        """Tell the tensors and the optimizer of the steps, also where Ctrl-C has come meanwhile."""
+        now = tick()
+        for first, *others in self.counts:
+            for scalars in others:
+                scalars[0] = first[0]
+        for t in self.params:
+            t._grad = None
+            if t._changed < 0:  # somebody holds the array
+                t._touch()
+            else:
+                t._changed = now
+        for t in self.kept:
+            t._touch()
+
+
+def adopt(block: Any) -> None:
+    """Take over the arrays that parameters have been given."""
+    for p, view, *_ in block.members:
+        if p._data is not view:
+            block.adopt(p, view)
+
+
+def hooked(t: Tensor) -> bool:
+    return isinstance(t._keep, Hooks) and len(t._keep) > 0
+
+
+def solid(array: Any) -> np.ndarray:
+    """The array itself if it lies in memory in rows, and else a copy that does."""
+    return array if type(array) is np.ndarray and array.flags.carray else np.array(array, order="C")
+
+
+# ---- what follows forward and backward -----------------------------------------------------------------------------
+
+NORM = """
+@njit(pipeline_class=Apart, **OPTIONS)
+def squares_{real}(squares, g, n, lo, hi):
+    for k in range(lo, hi):
+        total = 0.0
+        for i in range(k * n // {chunks}, (k + 1) * n // {chunks}):
+            total = plus(total, f8(g[i]) * f8(g[i]))
+        squares[k] = total
+
+
+@njit(**OPTIONS)
+def norm_{real}(squares):
+    total = 0.0
+    for k in range({chunks}):
+        total += squares[k]
+    return f8({real}(total))
+
+
+@njit(**OPTIONS)
+def clip_value_{real}(g, n, limit):
+    for i in range(n):
+        g[i] = {real}(min(max(f8(g[i]), -limit), limit)) if g[i] == g[i] else g[i]
+
+
+@njit(**OPTIONS)
+def scale_{real}(g, n, factor):
+    for i in range(n):
+        g[i] = g[i] * {real}(factor)
+
+"""
+CHUNKS = 4  # the squares of a gradient are added up in so many parts, however many threads there are
+ALONE = 1 << 14  # parameters that one thread updates sooner than several
+
+
+def stores(kept: list[Value]) -> Iterator[str]:
+    """What writes new values into the arrays of tensors that the model changes, such as running means."""
+    for i, v in enumerate(kept):
+        yield f"for c in range({v.size}):"
+        yield f"    kept{i}[c] = {v.home.name}[c]"
+
+
+def updates(blocks: list[Any]) -> tuple[str, dict[str, np.ndarray], tuple[list[Unit], list[str], list[Unit]]]:
+    """The optimizer's work after backward: functions, arrays, and what is done before and after a step is certain."""
+    reals = [{"float32": "f4", "float64": "f8"}[block.dtype.name] for block in blocks]
+    functions = [NORM.format(real=real, chunks=CHUNKS) for real in dict.fromkeys(reals)]
+    of = [(f"p{i}_gradient, {block.size}", real) for i, (block, real) in enumerate(zip(blocks, reals, strict=True))]
+    squares = [
+        Unit([f"squares_{real}(p{i}_squares, {g}, lo, hi)"], shared(block.size, CHUNKS))
+        for i, (block, (g, real)) in enumerate(zip(blocks, of, strict=True))
+    ]
+    squares = [u if u.shared else Unit([u.lines[0].replace("lo, hi", f"0, {CHUNKS}")]) for u in squares]
+    norm = f"norm = sqrt({' + '.join(f'norm_{real}(p{i}_squares)' for i, real in enumerate(reals))})"
+    certain = [
+        norm,
+        "record[2 * s], record[2 * s + 1] = loss, norm",
+        "if not (abs(loss) < inf and abs(norm) < inf) or learning[0] == 0:",  # before it spoils the parameters
+        f"    status[0] = {LEFT}",
+    ]
+    clip = [
+        "if limits[0] < inf:",
+        *(f"    clip_value_{real}({g}, limits[0])" for g, real in of),
+        *(f"    {u.lines[0].replace('lo, hi', f'0, {CHUNKS}')}" for u in squares),
+        f"    {norm}",
+        f"if limits[1] < norm + {CLIP_NORM_EPS}:",
+        *(f"    scale_{real}({g}, limits[1] / (norm + {CLIP_NORM_EPS}))" for g, real in of),
+        *(f"p{i}_scalars[0] += 1" for i in range(len(blocks))),
+    ]
+    update = [Unit(clip)]
+    arrays: dict[str, np.ndarray] = {}
+    for i, block in enumerate(blocks):
+        names = [f"p{i}_{s}" for s in ("values", *block.state)]
+        arrays |= dict(zip(names, (block.values, *block.state.values()), strict=True))
+        scalars = np.ctypeslib.as_array(block.parts[0].args[2])
+        arrays |= {f"p{i}_gradient": block.joined_gradient, f"p{i}_scalars": scalars, f"p{i}_squares": np.zeros(CHUNKS)}
+        functions.append(rule_source(i, block))
+        bounds = "lo, hi" if shared(block.size, block.size) else f"0, {block.size}"
+        call = f"rule{i}({bounds}, ({', '.join(names)},), p{i}_scalars, p{i}_gradient)"
+        update.append(Unit([call], shared(block.size, block.size), 16))
+    return "".join(functions), arrays, (squares, certain, update)
+
+
+def shared(size: int, extent: int) -> int:
+    """How many places threads share where there are so many parameters."""
+    return extent if size > ALONE else 0
+
+
+def rule_source(i: int, block: Any) -> str:
+    """The loop that applies a rule, for the parameters from `lo` to `hi`; who calls it counts the steps."""
+    text = kernel_source(block.rule, block.dtype)
+    for before, now in (
+        (f"\ndef {read(block.rule).name}(size, ", f"\n@njit(**OPTIONS)\ndef rule{i}(lo, hi, "),
+        ("    scalars[0] += 1\n", ""),
+        ("in range(size):", "in range(lo, hi):"),
+    ):
+        assert before in text
+        text = text.replace(before, now)
+    return text
+
+
+# ---- steps and epochs ----------------------------------------------------------------------------------------------
+
+
+class CompiledStep:
+    """A training step as one native function: see `mg.compile_step`."""
+
+    def __init__(self, model: Callable, loss_fn: Callable, optimizer: Any) -> None:
+        self.model, self.loss_fn, self.optimizer = model, loss_fn, optimizer
+        self.codes: list[StepCode] = []  # the one used last is the last
+        self.limits = np.full(2, np.inf)  # of each element of the gradient, and of the norm
+
+    def dicts(self) -> list[dict[str, Any]]:
+        """The attributes of every module."""
+        parts = [f for f in (self.model, self.loss_fn) if isinstance(f, Module)]
+        return [vars(m) for part in parts for m in part.modules()]
+
+    def code(self, x: np.ndarray, y: np.ndarray) -> StepCode:
+        """The code for batches of this shape, with the model as it is now: captured anew if there is none."""
+        for code in reversed(self.codes):
+            if code.fits(x, y):
+                break
+        else:
+            own = vars(self.optimizer).keys() | {n for c in type(self.optimizer).mro()[:-2] for n in vars(c)}
+            if changed := own & {"step", "zero_grad"}:
+                own_step = " and ".join(sorted(changed))
+                raise CaptureError(f"the optimizer has its own {own_step}, which Python has to call")
+            code = StepCode(self, x, y)
+            if len(self.codes) == KEPT:
+                del self.codes[0]
+                warn_once(
+                    "captures of a step",
+                    f"compile_step: {KEPT} captures of one step, and another one: each shape of a batch and each "
+                    "change of the model compiles anew; give batches of the same shapes",
+                )
+        if not self.codes or self.codes[-1] is not code:
+            self.codes = [*(c for c in self.codes if c is not code), code]
+        return code
+
+    def __call__(self, x: Any, y: Any) -> Tensor:
+        """Take one step on a batch; returns the loss before it.
+
+        A loss or gradient that is not finite leaves everything as it was.
+        """
+        code = self.codes[-1] if self.codes else None
+        if not (type(x) is type(y) is np.ndarray and x.flags.c_contiguous and y.flags.c_contiguous):
+            x, y = samples(x, y)
+        if code is None or not code.fits(x, y):
+            x, y = samples(x, y)
+            code = self.code(x, y)
+        return code.take(x, y)
+
+    def run(
+        self, X: Any, Y: Any, batch_size: int | None = None, epochs: int = 1, shuffle: bool = True,
+        seed: int | None = None,
+    ) -> np.ndarray:  # fmt: skip
+        """Train for some epochs; returns the loss of every step, before it.
+
+        Batches are drawn as `mg.fit` draws them: None is all samples, in their order. A loss or gradient that is not
+        finite ends it, before that step. Raises ValueError or TypeError for bad arguments.
+        """
+        X, Y = samples(X, Y)
+        size = len(X) if batch_size is None else min(count("batch_size", batch_size, 1), len(X))
+        epochs, shuffle = count("epochs", epochs, 0), shuffle and batch_size is not None
+        rng = random.generator() if seed is None else np.random.default_rng(seed)
+        found = [np.zeros(0)]
+        if epochs:
+            draws = self.ready(X, Y, size).draws
+            together = 1 if draws or len(X) % size else max(1, TOGETHER // len(X))
+        while epochs:
+            orders = [rng.permutation(len(X)) if shuffle else np.arange(len(X)) for _ in range(min(together, epochs))]
+            epoch = Epoch(self, X, Y, size, np.concatenate(orders))
+            while epoch.left:
+                epoch.advance()
+            found.append(epoch.record[: epoch.done, 0])
+            epochs = 0 if epoch.failed else epochs - len(orders)
+        return np.concatenate(found)
+
+    def ready(self, X: np.ndarray, Y: np.ndarray, size: int) -> StepCode:
+        """Capture what an epoch in batches of this size needs, its last and smaller batch included."""
+        if rest := len(X) % size:
+            self.code(X[:rest], Y[:rest])
+        return self.code(X[:size], Y[:size])
+
+    @property
+    def source(self) -> str:
+        """The source of what was used last."""
+        if not self.codes:
+            raise RuntimeError("compile_step: nothing is compiled before the first step, so there is no source yet")
+        return self.codes[-1].code.source
+
+
+class Epoch:
+    """One pass over the samples, or several, in slices: `advance` runs one. The result does not depend on them.
+
+    `record` holds of each step its loss and the gradient's norm; the first `done` are valid, and the last of them is
+    not finite if `failed`.
+    """
+
+    def __init__(self, step: CompiledStep, X: np.ndarray, Y: np.ndarray, size: int, order: np.ndarray) -> None:
+        self.step, self.X, self.Y, self.order, self.size = step, X, Y, order, size
+        self.whole, self.rest = divmod(len(order), size)
+        self.record = np.zeros((self.whole + bool(self.rest), 2))
+        self.done = 0
+        self.failed = False
+
+    @property
+    def left(self) -> int:
+        """How many steps are still to be taken."""
+        return 0 if self.failed else len(self.record) - self.done
+
+    def length(self, code: StepCode) -> int:
+        """How many steps make a slice: none is known to take longer than the first."""
+        by_time = SLICE / code.seconds if code.seconds > 0 else math.inf
+        return int(max(1, min(by_time, DRAWN / code.drawn if code.drawn else math.inf, self.whole)))
+
+    def advance(self) -> None:
+        """Run the next slice."""
+        start = self.done
+        if start < self.whole:
+            code = self.step.code(self.X[: self.size], self.Y[: self.size])
+            stop = min(start + self.length(code), self.whole)
+            code.steps(self.X, self.Y, self.order, start, stop, self.record)
+        else:
+            code, stop = self.step.code(self.X[: self.rest], self.Y[: self.rest]), start + 1
+            code.steps(self.X, self.Y, self.order[self.whole * self.size :], 0, 1, self.record[self.whole :])
+        finite = np.isfinite(self.record[start:stop]).all(axis=1)
+        self.failed = not finite.all()
+        self.done = start + int(np.argmin(finite)) + 1 if self.failed else stop
+
+
+def compile_step(
+    model: Callable, loss_fn: Callable, optimizer: Any, *, clip_norm: float | None = None,
+    clip_value: float | None = None,
+) -> CompiledStep:  # fmt: skip
+    """A training step as one native function: forward, backward and the optimizer's update.
+
+    The result is called with a batch, `step(x, y) -> loss`, or runs whole epochs natively: `step.run(X, Y, batch_size,
+    epochs, shuffle) -> losses`. The first batch of a shape captures the step and compiles it; `step.source` is what was
+    compiled. Parameters, the optimizer's state and its hyperparameters are the same as outside, and may be changed
+    between calls; buffers and random numbers (dropout) are as in eager steps, and `.grad` is None afterwards. A change
+    of the model (a mode, an attribute, `requires_grad`) is noticed, and captured anew; arrays that model and loss refer
+    to otherwise are constants. `clip_norm` and `clip_value` limit the gradient as in `mg.fit`.
+
+    Raises CaptureError (a TypeError) where the model or the loss looks at values or changes Python's state, NoNative (a
+    TypeError) for a function that has no native form, CompiledDiffers where the first run computes something else
+    than NumPy, and ValueError or TypeError for bad arguments.
+
+    >>> import minigrad as mg
+    >>> model = mg.nn.Linear(1, 1)
+    >>> step = mg.compile_step(model, mg.nn.MSELoss(), mg.optim.SGD(model.parameters(), lr=0.5))
+    >>> x = np.linspace(-1, 1, 20).reshape(-1, 1)
+    >>> losses = step.run(x, 3 * x + 1, epochs=100)
+    >>> bool(losses[-1] < 1e-6), bool(np.allclose(model.weight.data, 3, atol=1e-3))
+    (True, True)
+    """
+    for name, given in (("model", model), ("loss_fn", loss_fn)):
+        if not callable(given) or isinstance(given, type):
+            what = f"the class {given.__name__} itself" if isinstance(given, type) else repr(given)
+            raise TypeError(f"compile_step: {name} must be something to call, such as mg.nn.MSELoss(), not {what}")
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"compile_step: optimizer must be one of mg.optim's, made of the parameters, not {optimizer!r}")
+    step = CompiledStep(model, loss_fn, optimizer)
+    if isinstance(model, Module):
+        held = {p for group in optimizer.param_groups for p in group["params"]}
+        if held.isdisjoint(model.parameters()):
+            raise ValueError(
+                "compile_step: the optimizer holds none of the model's parameters; make it from model.parameters()"
+            )
+    for i, (name, limit) in enumerate((("clip_value", clip_value), ("clip_norm", clip_norm))):
+        if limit is not None:
+            if not limit > 0:
+                raise ValueError(f"compile_step: {name} must be a positive number, not {limit!r}")
+            step.limits[i] = limit
+    return step
+
+
+def samples(x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Samples as native code reads them."""
+    x, y = (np.asarray(a._data if isinstance(a, Tensor) else a) for a in (x, y))
+    for name, a in (("x", x), ("y", y)):
+        if a.ndim == 0 or a.dtype.kind not in "biuf":
+            kind = f"{a.dtype} of shape {a.shape}"
+            raise TypeError(f"compile_step: {name} must be an array of numbers, its first axis the samples, not {kind}")
+    if len(x) != len(y):
+        raise ValueError(
+            f"compile_step: x {x.shape} and y {y.shape} have {len(x)} and {len(y)} samples; the first axis must agree"
+        )
+    if not len(x):
+        raise ValueError(f"compile_step: no samples: x has shape {x.shape}")
+    return np.ascontiguousarray(x), np.ascontiguousarray(y)
+
+
+def count(what: str, n: Any, least: int) -> int:
+    if isinstance(n, bool) or not isinstance(n, int | np.integer):
+        raise TypeError(f"compile_step: {what} must be an integer, not {n!r}")
+    if n < least:
+        raise ValueError(f"compile_step: {what} must be at least {least}, not {n}")
+    return int(n)

@@ -1,0 +1,105 @@
+"""Threads that share blocks: the same bits for any number of them, and no waiting for what never comes."""
+
+import threading
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad import parallel
+
+rng = np.random.default_rng(0)
+
+
+@pytest.fixture
+def processors(monkeypatch):
+    """Sets how many there are."""
+
+    def of(n):
+        monkeypatch.setattr(parallel, "threads", lambda: n)
+        parallel.helpers.cache_clear()
+
+    yield of
+    parallel.helpers.cache_clear()
+
+
+def large(x, narrow, w):
+    """Blocks of every kind that are large enough for threads."""
+
+    def f(x, narrow, w):
+        y = mg.tanh(x) * mg.exp(-x * x)
+        rows = mg.softmax(y, axis=1)
+        return (
+            (mg.sum(rows * y, axis=0) + mg.mean(x, axis=0)) @ w,
+            mg.max(narrow * narrow, axis=-1),
+            mg.sum(mg.sin(x) @ w),
+        )
+
+    values, pullback = mg.vjp(f, x, narrow, w)
+    return values, pullback(tuple(mg.cos(v) for v in values))
+
+
+LARGE = rng.normal(size=(130, 257)), rng.normal(size=(3001, 9)), rng.normal(size=(257, 65))
+
+
+@pytest.mark.parametrize("dtype", [pytest.param(np.float64, marks=pytest.mark.long), np.float32])
+def test_the_same_bits_for_any_number(processors, dtype):
+    arrays, found = [x.astype(dtype) for x in LARGE], []
+    for n in (1, 2, 3, 7):
+        processors(n)
+        ours = mg.compile(large)
+        ours(*arrays)
+        ((captured,),) = ours.captures.values()
+        assert captured.run.code.threads == n
+        found.append([t.data.tobytes() for t in mg.nests.flatten(ours(*[2 * x for x in arrays]))[0]])
+    assert found[1:] == found[:1] * 3
+
+
+def busy(x):
+    return mg.sum(mg.tanh(mg.sin(x) * mg.exp(x)), axis=1)
+
+
+def test_fewer_processors_than_when_it_was_compiled(processors):
+    processors(3)
+    ours = mg.compile(busy)
+    right = ours(LARGE[0])
+    processors(1)
+    np.testing.assert_array_equal(ours(LARGE[0]).data, right.data)
+
+
+def test_more_processors_than_when_the_first_threads_were_started(processors, monkeypatch):
+    processors(1)
+    parallel.run([lambda: None])
+    monkeypatch.setattr(parallel, "threads", lambda: parallel.os.cpu_count())
+    np.testing.assert_allclose(mg.compile(busy)(LARGE[0]).data, busy(LARGE[0]).data, rtol=1e-12)
+
+
+def test_compiled_functions_inside_what_python_computes_for_a_compiled_function(processors):
+    processors(2)
+    inner = mg.compile(busy)
+    right = inner(LARGE[0]).data
+
+    @mg.primitive
+    def hosted(x):
+        return np.asarray(inner(np.array(x)))
+
+    outer = mg.compile(lambda x: hosted(mg.abs(mg.tanh(x) * mg.sin(x)) * 0 + x))
+    for _ in range(2):
+        np.testing.assert_array_equal(outer(LARGE[0]).data, right)
+
+
+def test_calls_from_several_threads_at_once(processors):
+    processors(3)
+    functions = [mg.compile(busy) for _ in range(3)]
+    right, wrong = [f(LARGE[0]).data for f in functions], []
+
+    def call(f, expected):
+        wrong.extend(None for _ in range(50) if not np.array_equal(f(LARGE[0]).data, expected))
+
+    callers = [threading.Thread(target=call, args=pair, daemon=True) for pair in zip(functions, right, strict=True)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join(120)
+    assert not any(caller.is_alive() for caller in callers)
+    assert wrong == []

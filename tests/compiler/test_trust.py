@@ -1,0 +1,143 @@
+"""The first run of compiled code beside NumPy's: rounding passes, and anything else is named."""
+
+import builtins
+import re
+import zlib
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad import compiler
+from minigrad.compiler.assembly import without_comments
+from minigrad.compiler.trace import Replay, Trace
+from minigrad.compiler.trust import CompiledDiffers, compare, roundings
+
+
+def checked(f, xs, change, dtype=np.float32):
+    """Compare the trace of f with what `change` makes of the result of its node of that name, and all others right."""
+    trace = Trace()
+    traced = [trace.input(f"x{i}", np.asarray(x, dtype)) for i, x in enumerate(xs)]
+    f(*traced)
+    made = {n.index: SimpleNamespace(buffer=SimpleNamespace(name=str(n.index)), copied=None) for n in trace.nodes}
+    arrays = {str(n.index): np.array(n.value) for n in trace.nodes}
+    for node in trace.nodes:
+        if node.name in change:
+            arrays[str(node.index)] = np.asarray(change[node.name](arrays[str(node.index)]), node.dtype)
+    compare(trace, SimpleNamespace(made=made), arrays, lambda: roundings(trace))
+
+
+rng = np.random.default_rng(0)
+A, B = rng.normal(size=(8, 500)), rng.normal(size=(500, 8))
+
+
+def net(a, b):
+    return np.tanh(np.matmul(a, b) * 0.1).sum()
+
+
+def test_rounding_passes():
+    right = (A.astype(np.float32) @ B.astype(np.float32)).astype(np.float64)
+    exact = A.astype(np.float32).astype(float) @ B.astype(np.float32).astype(float)
+    assert (right != exact).any()
+    checked(net, [A, B], {"matmul": lambda x: exact, "tanh": lambda x: x * (1 + 4e-7)})
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", ["matmul", "multiply", "tanh", "sum"])
+def test_more_than_rounding_is_named(name, dtype):
+    """At a thousandth of what a flat tolerance of 1e-3 would let pass."""
+    part = 1e-4 if dtype == np.float32 else 1e-11
+    with pytest.raises(CompiledDiffers, match=rf"first in {name}, called at test_trust.py:\d+, of shape"):
+        checked(net, [A, B], {name: lambda x: x + part * np.max(np.abs(x))}, dtype)
+
+
+def test_what_cancels_may_differ_more():
+    """(x + 1e4) - 1e4 has lost four digits: as much may be otherwise there, and not in x itself."""
+    x = np.linspace(1, 2, 10)
+    lost = lambda x: (x + np.float32(1e4)) - np.float32(1e4)  # noqa: E731
+    checked(lost, [x], {"subtract": lambda y: y + 1e-3})
+    with pytest.raises(CompiledDiffers, match="first in add"):
+        checked(lambda x: x + np.float32(1), [x], {"add": lambda y: y + 1e-3})
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_what_is_not_finite(wrong):
+    def spoiled(x):
+        x[3] = wrong
+        return x
+
+    with pytest.raises(CompiledDiffers, match=r"at \[3\] it computes .*(nan|inf)"):
+        checked(np.exp, [np.linspace(0, 1, 5)], {"exp": spoiled})
+
+
+def test_integers_and_truth_values_are_the_same_or_not():
+    with pytest.raises(CompiledDiffers, match="first in greater"):
+        checked(lambda x: x > 0, [A], {"greater": np.logical_not})
+    with pytest.raises(CompiledDiffers, match="first in argmax"):
+        checked(lambda x: np.argmax(x, axis=1), [A], {"argmax": lambda i: i + 1})
+
+
+def test_the_largest_is_found_again_where_it_was():
+    """`x == max(x)` must hold in the run with other roundings, too, which would divide by 0 otherwise."""
+
+    def share(x):
+        y = x * np.float32(1.1)
+        here = y == np.max(y, axis=1, keepdims=True)
+        return here / here.sum(axis=1, keepdims=True)
+
+    checked(share, [A], {"divide": lambda x: x})
+    with pytest.raises(CompiledDiffers, match="first in divide"):
+        checked(share, [A], {"divide": lambda x: x * 1.001})
+
+
+def test_a_replay_is_the_same():
+    trace = Trace()
+    x = trace.input("x", A)
+    y = net(x, B)
+    np.testing.assert_array_equal(Replay(trace, [x.node], [y.node])([A])[0], net(A, B))
+
+
+# ---- what the source is made of -------------------------------------------------------------------------------------
+
+BAD = 'x\'"""\n\r\u2028import builtins; builtins.harmed = True  # \N{SNOWMAN} \\'
+
+
+def test_names_are_no_part_of_the_program():
+    """Names of tensors, functions, files and ops: source and machine code are as with harmless ones."""
+
+    def source(name):
+        def double(x):
+            return 2 * np.asarray(x)  # which only Python can compute
+
+        double.__name__ = name
+        double = mg.primitive(double)
+        double.vjp(lambda g, y, x: 2 * g)
+        namespace = {"np": np, "mg": mg, "double": double}
+        exec(builtins.compile("def f(x):\n    return mg.mean(double(mg.exp(x)) * x)", f"{name}.py", "exec"), namespace)
+        f = namespace["f"]
+        f.__name__ = f.__qualname__ = name
+        f.__code__ = f.__code__.replace(co_name=name)
+        w = mg.tensor([[0.5]], requires_grad=True, name=name)
+        step = mg.compile_step(lambda x: mg.matmul(x, w), lambda p, y: f(p), mg.optim.SGD([w], lr=0.1))
+        before = w.data.copy()
+        step(A[:, :1], A[:, :1])
+        assert (w.data != before).all()
+        return step.source
+
+    bad = source(BAD)
+    assert "builtins" in bad  # in comments, which say what is computed where
+    assert without_comments(bad) == without_comments(source("f"))
+    assert not hasattr(builtins, "harmed")
+
+
+def test_what_source_imports_is_in_the_key():
+    """Machine code is kept by its source, less the comments: these checksums have to stay."""
+    step = mg.compile(lambda x: mg.sum(x @ x))
+    step(A[:, :8])
+    (captured,) = step.captures.popitem()[1]
+    kept = without_comments(captured.run.code.source)
+    for names in (("intrinsics", "pipeline"), ("tiles",)):
+        texts = [Path(compiler.__file__).with_name(f"{name}.py").read_bytes() for name in names]
+        assert re.search(rf"import .*  # {zlib.crc32(b''.join(texts)):08x}", kept), names
