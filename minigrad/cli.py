@@ -9,7 +9,8 @@ import math
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -17,6 +18,7 @@ import numpy as np
 
 import minigrad as mg
 from minigrad import data
+from minigrad.bench import FLOOR, NETS, PEERS, SCALES, Row, measured, missing
 from minigrad.data import Dataset
 from minigrad.names import known
 from minigrad.train import accuracy
@@ -75,7 +77,7 @@ Toy networks trained by backpropagation that proves its own gradients.
   minigrad train iris --optimizer sgd --batch-size 1 --lr 0.01      stochastic gradient descent
   minigrad verify                     check the gradient rule of every op against SymPy, and the optimizers
   minigrad verify tanh matmul         ... of these two ops
-  minigrad bench                      list the benchmarks beside other libraries, of speed and of wrong gradients caught
+  minigrad bench                      the speed of six small nets, beside every other library that is installed
 
 `minigrad train --help` lists the data sets and all options.
 """
@@ -111,6 +113,8 @@ all.
 
 Optimizers: steps of the compiled code are compared with the formula in exact arithmetic.
 
+Functions of yours are checked from Python: by mg.verify.gradient, mg.verify.claim and mg.verify.compiled.
+
 All of it takes about a minute. Ends with status 1 where something is refuted, or can be neither proved nor refuted.
 
 examples:
@@ -122,13 +126,40 @@ examples:
 """
 
 BENCH = """\
-Run one of the benchmarks, which stand beside other libraries where these are installed; without a name, list them.
-What follows the name is for the benchmark, which knows --help. They are part of the source, not of the package.
+Time a training step (forward, backward, optimizer) of six small nets, by minigrad and by every other library here.
+
+All do the same work in float32: the same data, initial parameters, formulas and optimizer. That is checked: a peer
+whose first losses differ from those of the others is marked. Each has a process of its own, and they take turns, so
+that all see the same machine. A table shows
+
+  us/step   microseconds a step: the best of a round, and of the rounds the median
+  ratio     to the fastest of the other libraries, in the same rounds: below 1, nobody else is as fast
+  first s   seconds that the first call takes besides its step, for tracing and compiling, with empty caches
+  kB        memory that training needs: parameters, optimizer's state, batch and activations (not the libraries)
+
+nets:
+{nets}
+peers:
+  minigrad                  eager: NumPy, op by op
+  minigrad-step             mg.compile_step, called from Python for each step
+  minigrad-run              its loop over a data set of 20 shuffled batches, in one call
+  torch torch-compile       PyTorch eager with fused optimizers, and compiled
+  jax jax-scan              JAX jit with a call for each step, and with lax.scan over steps
+  autograd pytensor         HIPS autograd on NumPy; PyTensor with shared variables
+
+With --scaling the net is an MLP that grows in batch (1 to 4096), width (8 to 1024) or depth (1 to 64 hidden layers),
+beside the floor that its matrix products alone set.
 
 examples:
   minigrad bench
-  minigrad bench verify
-  minigrad bench eager --rounds 3
+  minigrad bench --net moons digits --peer minigrad-run jax-scan
+  minigrad bench --quick --json
+  minigrad bench --plot speed.png
+  minigrad bench --scaling depth --plot depth.png
+
+In a checkout, two more benchmarks, which know --help:
+  minigrad bench optimizers           the step of each optimizer, beside torch's and the memory's bandwidth
+  minigrad bench verify               wrong gradients, and which checkers catch them
 """
 
 
@@ -169,6 +200,8 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     _add_train(commands)
     _add_verify(commands)
     _add_bench(commands)
+    if argv[:1] == ["bench"] and argv[1:] and not argv[1].startswith("-"):  # its options are the script's own
+        return argparse.Namespace(command=script, name=argv[1], arguments=argv[2:])
     if argv and not argv[0].startswith("-"):  # argparse does not name the nearest
         _refusing(known, "command", argv[0], commands.choices)
     args, surplus = parser.parse_known_args(argv)
@@ -192,6 +225,8 @@ def _add_train(commands: Any) -> None:
     parser.add_argument("--batch-size", type=_batch_size, help="samples in a step: a number, 1 for stochastic, or full")
     parser.add_argument("--epochs", type=_count, help="passes over the data (default: enough for the data set)")
     parser.add_argument("--seed", type=_seed, default=0, help=f"of the first weights and the shuffling {default}")
+    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True,
+                        help="run epochs as native code where that pays, or not; equal to rounding")  # fmt: skip
     parser.add_argument("--out", type=Path, help="the folder to make (default: the next runs/DATASET-NUMBER)")
 
 
@@ -204,9 +239,25 @@ def _add_verify(commands: Any) -> None:
 
 
 def _add_bench(commands: Any) -> None:
-    parser = _add_command(commands, "bench", bench, "run a benchmark", BENCH)
-    parser.add_argument("name", metavar="NAME", nargs="?", help="the benchmark")
-    parser.add_argument("arguments", metavar="...", nargs=argparse.REMAINDER, help="for the benchmark")
+    nets = "".join(f"  {name:8} {net.shape}, {net.optimizer}, batch {net.batch}\n" for name, net in NETS.items())
+    summary, description = "time training steps beside other libraries", BENCH.format(nets=nets)
+    parser = _add_command(commands, "bench", bench, summary, description)
+    peers = [name for name in PEERS if name != FLOOR]
+    parser.add_argument("--net", nargs="+", action="extend", metavar="NET", type=_one_of("net", NETS),
+                        help="some of the nets above (default: all)")  # fmt: skip
+    parser.add_argument("--peer", nargs="+", action="extend", metavar="PEER", type=_one_of("peer", peers),
+                        help="some of the peers above (default: all that are installed)")  # fmt: skip
+    parser.add_argument("--scaling", metavar="MEASURE", type=_one_of("measure", SCALES),
+                        help=f"{' '.join(SCALES)}: an MLP that grows, in place of the nets")  # fmt: skip
+    parser.add_argument("--rounds", type=_count, help="turns that each peer gets (default: 5)")
+    parser.add_argument("--quick", action="store_true", help="2 short rounds, and no memory: a first impression")
+    parser.add_argument("--threads", type=_count,
+                        help="for all (default: peers have 1 at small nets, else all; ours as it likes)")  # fmt: skip
+    formats = parser.add_mutually_exclusive_group()
+    formats.add_argument("--json", action="store_true", help="print JSON: all that was measured, each round of it")
+    formats.add_argument("--csv", action="store_true", help="print comma-separated values")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the times, as PNG, PDF or SVG")
+    parser.add_argument("--write", type=Path, metavar="PAGE", help="put the tables into a Markdown page")
 
 
 def _add_command(commands: Any, name: str, run: Callable[..., int], summary: str, description: str) -> Any:
@@ -287,22 +338,82 @@ def verify(args: argparse.Namespace) -> int:
 # bench
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+GROWING = ("minigrad-run", "torch", "jax-scan")  # with --scaling, unless --peer says otherwise
 
 
 def bench(args: argparse.Namespace) -> int:
-    """Run a benchmark in a process of its own, and return its status; or list them, each by its first line."""
+    """Measure, and show a table; the status is 1 where peers did not do the same work."""
+    from minigrad.bench import report
+
+    if args.scaling and args.net:
+        raise Refused("--net chooses among the six nets, and --scaling has a net of its own: give one of them")
+    if args.plot:
+        _refusing(_check_picture, args.plot)
+    page = _refusing(args.write.read_text, encoding="utf-8") if args.write else ""
+    what = args.scaling or "nets"
+    if args.write:
+        _refusing(report.filled, page, what, [])
+
+    rows: list[Row] = []
+    as_table = not (args.json or args.csv)
+    if as_table:
+        print(report.conditions())
+        print(report.HEAD)
+    for block in _measured(args):
+        rows += block
+        if as_table:
+            print(*report.lines(block), sep="\n", flush=True)
+    if args.json or args.csv:
+        print(report.as_json(rows) if args.json else report.as_csv(rows))
+    elif args.scaling:
+        print(f"\n{report.text(rows)}")
+    if args.plot:
+        (report.curves(rows, what) if args.scaling else report.dots(rows)).savefig(args.plot, dpi=150)
+    if args.write:
+        args.write.write_text(report.filled(page, what, rows), encoding="utf-8")
+    return 1 if any(row.agrees is False for row in rows) else 0
+
+
+def _measured(args: argparse.Namespace) -> Iterator[list[Row]]:
+    """What the options ask for, a net at a time."""
+    usual = GROWING if args.scaling else [name for name in PEERS if name != FLOOR]
+    peers = []
+    for peer in dict.fromkeys(args.peer or usual):
+        if library := missing(peer):
+            print(f"{peer} is left out: {library} is not installed (pip install {library})", file=sys.stderr)
+        else:
+            peers.append(peer)
+    if not peers:
+        raise Refused("nobody is left to measure")
+    specs: list[dict[str, Any]] = [{"net": net} for net in dict.fromkeys(args.net or NETS)]
+    if args.scaling:
+        specs, peers = [{args.scaling: size} for size in SCALES[args.scaling]], [*peers, FLOOR]
+    seen = sys.stderr.isatty()
+    return measured(
+        specs, peers, rounds=args.rounds or (2 if args.quick else 5), seconds=0.05 if args.quick else 0.3,
+        threads=args.threads, memory=not args.quick,
+        say=lambda text: print(f"\r{text:60}\r", end="", file=sys.stderr, flush=True) if seen else None,
+    )  # fmt: skip
+
+
+def _check_picture(file: Path) -> None:
+    """Say before measuring what would go wrong after it."""
+    if find_spec("matplotlib") is None:
+        raise ModuleNotFoundError("--plot needs Matplotlib: pip install 'minigrad[plot]'")
+    if file.suffix.lower() not in (".png", ".pdf", ".svg"):
+        raise ValueError(f"--plot {file}: its name must end in .png, .pdf or .svg")
+    if not file.parent.is_dir():
+        raise ValueError(f"--plot {file}: there is no folder {file.parent}")
+
+
+def script(args: argparse.Namespace) -> int:
+    """Run a benchmark of the checkout in a process of its own, and return its status."""
     found = {file.stem: file for file in sorted(BENCHMARKS.glob("*.py"))}
     if not found:
         raise Refused(
-            f"no benchmarks in {BENCHMARKS}: they come with the source, not with an installed package; in a checkout, "
-            "pip install --editable . makes them known"
+            f"no benchmarks in {BENCHMARKS}: they come with the source, not with an installed package; "
+            "`minigrad bench` without a name is there always"
         )
-    if args.name is None:
-        width = max(map(len, found))
-        for name, file in found.items():
-            lines = file.read_text(encoding="utf-8").split('"""')
-            print(f"{name.ljust(width)}  {lines[1].splitlines()[0] if len(lines) > 1 else ''}")
-        return 0
     file = found[_refusing(known, "benchmark", args.name, found)]
     return subprocess.call([sys.executable, str(file), *args.arguments])
 
@@ -392,7 +503,7 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
         "batch_size": recipe.batch_size,
         "lr": OPTIMIZERS[args.optimizer][2],
     }
-    given = {"dataset": args.dataset, "activation": args.activation, "optimizer": args.optimizer, "seed": args.seed}
+    given = {name: getattr(args, name) for name in ("dataset", "activation", "optimizer", "seed", "compile")}
     return given | {key: value if (own := getattr(args, key)) is None else own for key, value in defaults.items()}
 
 
@@ -440,7 +551,7 @@ def _fit(model: mg.nn.Sequential, problem: Problem, settings: dict[str, Any]) ->
     name, arguments, _ = OPTIMIZERS[settings["optimizer"]]
     batch = settings["batch_size"]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", mg.MinigradWarning)  # that of a divergence is part of the result
+        warnings.filterwarnings("ignore", "diverged", mg.MinigradWarning)  # which is part of the result
         return mg.fit(
             model,
             problem.loss,
@@ -451,6 +562,7 @@ def _fit(model: mg.nn.Sequential, problem: Problem, settings: dict[str, Any]) ->
             validation=problem.test,
             metric=problem.metric,
             seed=settings["seed"],
+            compile=settings["compile"],
         )
 
 

@@ -188,9 +188,22 @@ def test_the_options_are_followed(capsys):
         settings = json.load(file)
     assert settings == settings | {
         "dataset": "iris", "hidden": [5, 6], "activation": "tanh", "optimizer": "nesterov", "lr": 0.05,
-        "batch_size": "full", "epochs": 3, "seed": 7,
+        "batch_size": "full", "epochs": 3, "seed": 7, "compile": True,
     }  # fmt: skip
     assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(("options", "compile"), [([], True), (["--compile"], True), (["--no-compile"], False)])
+def test_whether_to_compile_is_passed_on(capsys, monkeypatch, options, compile):
+    fit, seen = mg.fit, []
+
+    def watched(*args, **kwargs):
+        seen.append(kwargs["compile"])
+        return fit(*args, **kwargs)
+
+    monkeypatch.setattr(mg, "fit", watched)
+    assert run(capsys, "train", "iris", "--epochs", 1, *options)[0] == 0
+    assert seen == [compile]
 
 
 @pytest.mark.parametrize("optimizer", cli.OPTIMIZERS)

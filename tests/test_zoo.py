@@ -6,8 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minigrad import cli
-
 ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT / "benchmarks"))
 
@@ -172,20 +170,3 @@ def test_the_page_shows_the_whole_zoo():
     for name, specimen in ZOO.items():
         assert f"| `{name}` | {specimen.faults[0]} |" in page, "run `minigrad bench verify --write docs/verify/zoo.md`"
         assert f"- `{name}`: {specimen.story}" in page
-
-
-def test_bench_lists_and_runs(capfd):
-    assert cli.main(["bench"]) == 0
-    listed = capfd.readouterr().out
-    assert "verify  " in listed
-    assert "wrong gradients" in listed
-    assert cli.main(["bench", "verify", "--checkers", "autograd", "--help"]) == 0
-    assert "--write PAGE" in capfd.readouterr().out
-
-
-def test_bench_refuses_with_a_sentence(capsys, monkeypatch, tmp_path):
-    assert cli.main(["bench", "verfy"]) == 2
-    assert "did you mean" in capsys.readouterr().err
-    monkeypatch.setattr(cli, "BENCHMARKS", tmp_path)
-    assert cli.main(["bench", "verify"]) == 2
-    assert "come with the source" in capsys.readouterr().err
