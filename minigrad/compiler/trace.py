@@ -77,16 +77,22 @@ class Node:
 
 
 def nodes_in(nest: Any) -> Iterator[Node]:
-    if isinstance(nest, Node):
+    """The nodes in a nest."""
+    return among(Node, nest)
+
+
+def among(kind: type, nest: Any) -> Iterator[Any]:
+    """The objects of a kind in a nest."""
+    if isinstance(nest, kind):
         yield nest
     elif isinstance(nest, BatchedArray):
-        yield from nodes_in(nest.array)
+        yield from among(kind, nest.array)
     elif isinstance(nest, tuple | list):
-        for part in nest:
-            yield from nodes_in(part)
+        for x in nest:
+            yield from among(kind, x)
     elif type(nest) is dict:
-        for part in nest.values():
-            yield from nodes_in(part)
+        for x in nest.values():
+            yield from among(kind, x)
 
 
 def name_of(function: Any) -> str:
@@ -452,16 +458,7 @@ def write(target: Any, result: TracedArray) -> TracedArray:
 
 def traced_in(nest: Any) -> Iterator[TracedArray]:
     """The traced arrays in a nest."""
-    if isinstance(nest, TracedArray):
-        yield nest
-    elif isinstance(nest, BatchedArray):
-        yield from traced_in(nest.array)
-    elif isinstance(nest, tuple | list):
-        for x in nest:
-            yield from traced_in(x)
-    elif type(nest) is dict:
-        for x in nest.values():
-            yield from traced_in(x)
+    return among(TracedArray, nest)
 
 
 def mapped(function: Callable, kind: type, nest: Any) -> Any:
