@@ -6,7 +6,7 @@ import ctypes
 import math
 import re
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from .. import approximations, native, parallel
 from . import products, windows
 from .blocks import Block, Called, Calling, Repeating, indented
 from .elementwise import FUNCTIONS
-from .program import ALIGNMENT, Program
+from .program import ALIGNMENT, Program, Room
 from .units import FUNCTIONS as MEETING
 from .units import LEFT, Round, Unit, Units, written
 from .values import TYPES, Buffer, Host, Repeat, Value
@@ -87,6 +87,7 @@ class Code:
 
     `memory` holds the arrays of some buffers, the others are made here. `streams` are filled before each step;
     `after` is what runs after the blocks; `functions` the source of what that calls, and `extra` arrays by name.
+    `spare` are flat arrays that outputs lie in, whose memory is free until these are written.
     `checks` are the errors of what the program checks, and `shown` the values that they show.
     """
 
@@ -94,22 +95,21 @@ class Code:
         self, program: Program, memory: dict[Buffer, np.ndarray], *, streams: Sequence[Stream] = (),
         after: Units = (), functions: str = "", extra: dict[str, np.ndarray] | None = None,
         checks: Sequence[Callable[..., Exception]] = (), shown: Sequence[Sequence[Value]] = (),
+        spare: Sequence[np.ndarray] = (),
     ) -> None:  # fmt: skip
-        self.program, self.checks, self.shown = program, checks, shown
+        self.program, self.checks, self.spare = program, checks, spare
+        self.outputs = [v.home.name for v in program.outputs]
+        self.shown = [[v.home.name for v in values] for values in shown]
         self.arrays: dict[str, np.ndarray] = {}
         self.given = {b.name for b in memory}
-        self.buffers = {b.name: b for b in program.buffers}
+        self.buffers = {b.name: b for b in program.buffers if not b.overwritten}
         for buffer in program.buffers:
-            if not buffer.local:
+            if not (buffer.local or buffer.overwritten):
                 self.arrays[buffer.name] = memory[buffer] if buffer in memory else laid_out(buffer)
         self.arrays["status"] = np.zeros(1, np.int64)
         self.arrays["gather"] = np.ones(1, np.int64)  # whether streams are read, or lie where their buffers are
         self.status, self.gather = (self.arrays[name].data for name in ("status", "gather"))  # faster to index
-        self.arrays["sync"] = np.zeros(32, np.int64)  # numbers that threads meet at, each in a line of the cache
-        scratch = max([b.product.scratch for b in every(program) if isinstance(b, Called)], default=0)
-        scratch = -(-scratch // ALIGNMENT) * ALIGNMENT
-        for kind in ("f4", "f8"):
-            self.arrays[f"scratch_{kind}"] = np.zeros(scratch * parallel.threads() or 1, np.dtype(kind))
+        self.arrays["sync"] = np.zeros(0, np.int64)
         self.arrays.update(extra or {})
         self.streams = {s.name: s for s in streams}
         for s in self.streams.values():
@@ -120,14 +120,16 @@ class Code:
         functions = self.blocks(program.blocks) + functions
         units = [*(s.unit() for s in self.streams.values()), *self.calls, *after]
         threaded = any(unit.shared for unit in units)
-        self.threads = parallel.threads() if threaded else 1
+        self.threads = 1
+        if threaded:
+            self.threads = parallel.threads()
+            self.arrays["sync"] = np.zeros(32, np.int64)  # numbers that threads meet at, each in a line of the cache
         body = [
             *HEAD,
             *(
                 f"{name} = place(table, {i}, {kind})"
                 for (name, i), kind in zip(self.places.items(), kinds, strict=True)
             ),
-            *(f"scratch_{kind} = shift(scratch_{kind}, part * {scratch})" for kind in ("f4", "f8") if scratch),
             "for s in range(start, stop):",
             *indented(written(units, threaded) or ["pass"]),
         ]
@@ -166,10 +168,7 @@ class Code:
             return Round(block.comment(), "if True:", [], [Unit(before), steps, Unit(end)])
         body, arguments = block.body(), [b.name for b in block.buffers()]
         if isinstance(block, Called):
-            kind = TYPES[block.statements[0].dtype.name]
-            arguments.append(f"scratch_{kind}")
             self.parts[block.product.name] = block.product.source()
-            body = [line[:-1] + f", scratch_{kind})" if block.product.name in line else line for line in body]
         if block.checks:
             arguments.append("status")
         if block.shared:
@@ -179,7 +178,11 @@ class Code:
             self.functions[key] = name = f"block{len(self.functions)}"
             head = f"\n@njit(pipeline_class=Apart, **OPTIONS)\ndef {name}({', '.join(arguments)}):"
             self.parts[name] = "\n".join([head, *(f"    {line}" for line in [*block.comment(), *body]), ""])
-        call = f"{self.functions[key]}({', '.join(arguments)})"
+        given = list(arguments)
+        if isinstance(block, Called) and block.scratch is not None and block.shared:  # a row of it for each thread
+            rows = block.scratch
+            given[given.index(rows.name)] = f"shift({rows.name}, part * {rows.shape[1]})"
+        call = f"{self.functions[key]}({', '.join(given)})"
         return Unit([call], block.extent if block.shared else 0, block.grain, block.checks)
 
     def load(self) -> None:
@@ -191,12 +194,24 @@ class Code:
 
     def settle(self) -> None:
         """Let buffers that are not used at the same time share memory. Their values are lost at every run from now."""
-        places, total = self.program.places(self.given | {v.home.name for v in self.program.outputs})
-        memory = np.zeros(total + ALIGNMENT, np.uint8)
-        shift = -memory.ctypes.data % ALIGNMENT
-        for name, at in places.items():
+        rooms = [self.room(array) for array in self.spare]
+        places, total = self.program.places(self.given.union(self.outputs), [room for _, room in rooms])
+        memories = [*(memory for memory, _ in rooms), aligned(np.zeros(total + ALIGNMENT, np.uint8))]
+        for name, (i, at) in places.items():
             old = self.arrays[name]
-            self.point(name, laid_out(self.buffers[name], memory[shift + at :][: old.nbytes].view(old.dtype)))
+            self.point(name, laid_out(self.buffers[name], memories[i][at:][: old.nbytes].view(old.dtype)))
+        del self.program  # all that it was made of takes more memory than small nets
+
+    def room(self, array: np.ndarray) -> tuple[np.ndarray, Room]:
+        """The bytes of an array as a room, whose parts are taken from where outputs are written on."""
+        memory = aligned(array.view(np.uint8))
+        start, lives, taken = memory.ctypes.data, self.program.lives(), []
+        for name in self.outputs:
+            first, a = lives.get(name, (0, 0))[0], self.arrays[name]
+            at = a.ctypes.data - start
+            if -a.nbytes < at < memory.nbytes:
+                taken.append((max(at, 0), at + a.nbytes, first, len(self.program.blocks)))
+        return memory, Room(memory.nbytes, taken)
 
     def point(self, name: str, array: np.ndarray) -> None:
         """Have a name stand for this array, in rows, which has to live as long."""
@@ -240,7 +255,7 @@ class Code:
             raise error
         if code == LEFT:
             return
-        raise self.checks[code - 1](*[self.arrays[v.home.name] for v in self.shown[code - 1]])
+        raise self.checks[code - 1](*map(self.arrays.__getitem__, self.shown[code - 1]))
 
     def call_host(self, i: int) -> None:
         """Let Python compute what has no native form."""
@@ -266,12 +281,9 @@ def without_comments(source: str) -> str:
     return "\n".join(line for line in source.splitlines() if not line.lstrip().startswith("#")) + "\n"
 
 
-def every(program: Program) -> Iterator[Block]:
-    """All blocks, those of loops' bodies too."""
-    for block in program.blocks:
-        yield block
-        if isinstance(block, Repeating):
-            yield from every(block.statements[0].program)  # type: ignore[attr-defined]
+def aligned(memory: np.ndarray) -> np.ndarray:
+    """Bytes of a piece of memory from the first line of the cache on."""
+    return memory[-memory.ctypes.data % ALIGNMENT :]
 
 
 def laid_out(buffer: Buffer, memory: np.ndarray | None = None) -> np.ndarray:

@@ -128,8 +128,8 @@ class Block:
 
     def buffers(self) -> list[Buffer]:
         """The arguments: what is written, then what is read."""
-        found = {id(b): b for s in self.statements for b in made_by(s)}
-        found |= {id(r.buffer): r.buffer for r in self.reads() if r.buffer is not None}
+        found = {b.name: b for s in self.statements for b in made_by(s)}
+        found |= {r.buffer.name: r.buffer for r in self.reads() if r.buffer is not None}
         return [b for b in found.values() if not b.local]
 
     def comment(self) -> list[str]:
@@ -251,6 +251,35 @@ class Loops(Block):
     @property
     def size(self) -> int:
         return math.prod(self.domain)
+
+    def overwritable(self, s: Value) -> list[Buffer]:
+        """What a statement could overwrite: arrays of which these loops read each element where it computes its own.
+
+        And not later.
+        """
+        if isinstance(s, Reduce) or s.home.local:
+            return []
+        (to,) = self.written(s)
+        found: dict[str, Buffer] = {}
+        never = set()
+        for x in self.statements:
+            for read in self.reads_of(x):
+                b = read.buffer
+                if b is None:
+                    continue
+                found[b.name] = b
+                if read.place != to.place or self.turn(x) > self.turn(s) or x.home.name == b.name:
+                    never.add(b.name)
+        return [
+            b for name, b in found.items()
+            if name not in never and not b.local and b.dtype == s.dtype
+            and (b.in_rows and s.home.in_rows and b.size == s.size or (b.shape, b.strides) == (s.shape, s.home.strides))
+        ]  # fmt: skip
+
+    def turn(self, s: Value) -> tuple[int, bool, int]:
+        """When a statement is worked on, for one row."""
+        late = self.kind(s) in ("rows", "row total")
+        return self.level[id(s)], late, self.statements.index(s)
 
     # ---- which loops ------------------------------------------------------------------------------------------------
 
@@ -430,6 +459,15 @@ class Called(Block):
     """A call of a native function that is written elsewhere."""
 
     product: Any  # its `name` and `source`, and how many elements of `scratch` memory it needs
+    scratch: Buffer | None = None  # that memory, a row for each thread
+
+    @property
+    def room(self) -> str:
+        """The name of the scratch memory; or of what is written, where the function needs none."""
+        return (self.scratch or self.statements[0].home).name
+
+    def scratch_read(self) -> list[Read]:
+        return [Read(self.scratch, [], ZERO)] if self.scratch else []
 
 
 class Products(Called):
@@ -460,14 +498,14 @@ class Products(Called):
         return math.prod(self.stack) * self.m * self.n * self.k // 16
 
     def reads(self) -> list[Read]:
-        return [Read(b, [], ZERO) for b in (self.a, self.b)]
+        return [*(Read(b, [], ZERO) for b in (self.a, self.b)), *self.scratch_read()]
 
     def body(self) -> list[str]:
         s = self.statements[0]
         c0 = flat([*[variable(f"i{k}", n) for k, n in enumerate(self.stack)], ZERO, ZERO], s.home.strides)
         rows = f"0, {self.m}" if self.loops else ", ".join(self.bounds)
         name = self.product.name
-        call = f"{name}({s.home.name}, {c0}, {self.a.name}, {self.a0}, {self.b.name}, {self.b0}, {rows})"
+        call = f"{name}({s.home.name}, {c0}, {self.a.name}, {self.a0}, {self.b.name}, {self.b0}, {rows}, {self.room})"
         return nest(self.loops, [call], self.bounds)
 
 
@@ -509,11 +547,11 @@ class Kernels(Called):
         return self.product.work
 
     def reads(self) -> list[Read]:
-        return [Read(b, [], ZERO) for b, _ in self.operands]
+        return [*(Read(b, [], ZERO) for b, _ in self.operands), *self.scratch_read()]
 
     def body(self) -> list[str]:
         inputs = [f"{b.name}, {at}" for b, at in (self.operands * 3)[: max(3, len(self.operands))]]
-        return [f"{self.product.name}({self.statements[0].home.name}, {', '.join([*inputs, *self.bounds])})"]
+        return [f"{self.product.name}({', '.join([self.statements[0].home.name, *inputs, *self.bounds, self.room])})"]
 
 
 def in_rows(x: Value) -> tuple[Buffer, Place] | None:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from operator import itemgetter
+from typing import NamedTuple
 
-from .blocks import NARROW, Block, Loops, block_of, in_rows, lies_in_memory, made_by, solid
+from .. import parallel
+from .blocks import NARROW, Block, Called, Loops, block_of, in_rows, lies_in_memory, made_by, solid
 from .indices import variable
 from .values import (
     TYPES,
@@ -66,6 +70,7 @@ class Program:
         for block in self.blocks:
             if isinstance(block, Loops):
                 block.collapse()
+        self.overwrite()
 
     def apart(self, outputs: Sequence[Value], everything: bool) -> Iterator[Value]:
         """The outputs, with a copy of those that would lie in somebody else's memory.
@@ -185,15 +190,25 @@ class Program:
         """Blocks, each with all statements that may share its loops."""
         done = {id(v.buffer) for v in self.inputs if v.buffer is not None}
         done |= {id(b) for b in self.buffers if b.name[0] == "x" or not b.size}
+        needs = {id(s): {id(x.buffer) for x in in_memory(s)} for s in self.statements}
         pending = list(self.statements)
         while pending:
             block = block_of(pending[0])
             rest = []
+            made = {id(b) for b in made_by(pending[0])}
             for i, s in enumerate(pending[1:AHEAD]):
-                if i > NEAR and s.size > SMALL or not block.admits(s, done):
+                far = i > NEAR and s.size > SMALL
+                if not far and all(b in done or b in made for b in needs[id(s)]) and block.admits(s, done):
+                    made |= {id(b) for b in made_by(s)}
+                else:
                     rest.append(s)
             pending = rest + pending[AHEAD:]
-            done |= {id(b) for s in block.statements for b in made_by(s)}
+            done |= made
+            if isinstance(block, Called) and block.product.scratch:
+                line = ALIGNMENT // block.statements[0].dtype.itemsize
+                shape = (parallel.threads() if block.shared else 1, -(-block.product.scratch // line) * line)
+                block.scratch = Buffer(shape, block.statements[0].dtype, f"t{next(self.numbers)}")
+                self.buffers.append(block.scratch)
             yield block
 
     def make_local(self) -> None:
@@ -218,6 +233,30 @@ class Program:
                     s.home.local = True
             block.seen = {}
 
+    def overwrite(self) -> None:
+        """Have results take the memory of what is read for the last time where they are computed.
+
+        Then both buffers have one name, and the source says what happens.
+        """
+        kept, lives = {v.home.name for v in self.outputs}, self.lives()
+        for i, block in enumerate(self.blocks):
+            if not isinstance(block, Loops) or block.checks:
+                continue
+            for s in block.statements:
+                for old in block.overwritable(s):
+                    first, last = lives.get(old.name, (i, i))
+                    if first < i == last and old.name not in kept:
+                        _, end = lives[s.home.name]
+                        self.join(old, s.home, s.home.name if s.home.name in kept else old.name)
+                        lives[s.home.name] = first, end
+                        break
+
+    def join(self, old: Buffer, new: Buffer, name: str) -> None:
+        """Give a name to a buffer, to the one that is overwritten by it, and to what that has overwritten itself."""
+        for b in [b for b in self.buffers if b.name == old.name]:
+            b.name, b.overwritten = name, True
+        new.name = name
+
     def lives(self) -> dict[str, tuple[int, int]]:
         """For each buffer that a block writes: the first and the last block that it is used in."""
         found: dict[str, tuple[int, int]] = {}
@@ -228,30 +267,50 @@ class Program:
                     found[b.name] = (first, i)
         return found
 
-    def places(self, fixed: set[str]) -> tuple[dict[str, int], int]:
-        """Where in one piece of memory the buffers lie, in bytes, and how much that is; some others are `fixed`.
+    def places(self, fixed: set[str], rooms: Sequence[Room] = ()) -> tuple[dict[str, tuple[int, int]], int]:
+        """For each buffer that is not `fixed` the number of a room and where in it the buffer lies, in bytes.
 
-        Two buffers share memory where one is written after the last use of the other.
+        Two buffers share memory where one is written after the last use of the other. What finds no place in the given
+        rooms lies in one more, and how large that has to be is the second result.
         """
         lives = {name: life for name, life in self.lives().items() if name not in fixed}
-        by_name = {b.name: b for b in self.buffers}
-        sizes = {name: -(-max(by_name[name].size * by_name[name].dtype.itemsize, 1) // ALIGNMENT) for name in lives}
-        places: dict[str, int] = {}
-        for name in sorted(lives, key=lambda name: -sizes[name]):  # large ones first leaves the fewest gaps
-            first, last = lives[name]
-            at = 0
-            for start, stop in sorted(
-                (places[other], places[other] + sizes[other])
-                for other, (begin, end) in lives.items()
-                if other in places and begin <= last and end >= first
-            ):
-                if at + sizes[name] <= start:
-                    break
-                at = max(at, stop)
-            places[name] = at
-        total = max((places[name] + sizes[name] for name in lives), default=0) * ALIGNMENT
-        places = {name: at * ALIGNMENT for name, at in places.items()}
-        return places, total
+        by_name = {b.name: b for b in self.buffers if not b.overwritten}
+        sizes = {name: -(-by_name[name].size * by_name[name].dtype.itemsize // ALIGNMENT) * ALIGNMENT for name in lives}
+        span = {name: last - first for name, (first, last) in lives.items()}
+        orders = [sorted(lives, key=key) for key in (lambda n: -sizes[n], lambda n: (-sizes[n] * span[n], -sizes[n]))]
+        return min((packed(order, sizes, lives, rooms) for order in orders), key=itemgetter(1))
+
+
+class Room(NamedTuple):
+    """Memory of so many bytes, parts of which are taken: from where to where, and from which block to which."""
+
+    size: float
+    taken: list[tuple[int, int, int, int]]
+
+    def place(self, size: int, first: int, last: int) -> int:
+        """Where there is first so much room from one block to another."""
+        at = 0
+        for start, stop in sorted(t[:2] for t in self.taken if t[2] <= last and t[3] >= first):
+            if at + size <= start:
+                break
+            at = max(at, -(-stop // ALIGNMENT) * ALIGNMENT)
+        return at
+
+
+def packed(
+    order: Sequence[str], sizes: Mapping[str, int], lives: Mapping[str, tuple[int, int]], rooms: Sequence[Room]
+) -> tuple[dict[str, tuple[int, int]], int]:
+    """Places in rooms and in one more, given to buffers in this order, and the size of the one more."""
+    rooms = [*(Room(room.size, list(room.taken)) for room in rooms), Room(math.inf, [])]
+    places = {}
+    for name in order:
+        for i, room in enumerate(rooms):
+            at = room.place(sizes[name], *lives[name])
+            if at + sizes[name] <= room.size:
+                room.taken.append((at, at + sizes[name], *lives[name]))
+                places[name] = i, at
+                break
+    return places, max((stop for _, stop, *_ in rooms[-1].taken), default=0)
 
 
 def needed(outputs: Sequence[Value]) -> list[Value]:
@@ -264,6 +323,17 @@ def needed(outputs: Sequence[Value]) -> list[Value]:
                 found[id(x)] = x
                 todo.append(x)
     return list(found.values())
+
+
+def in_memory(s: Value) -> Iterator[Value]:
+    """What has memory, of what a value is computed from."""
+    todo = list(s.inputs)
+    while todo:
+        x = todo.pop()
+        if x.buffer is not None:
+            yield x
+        else:
+            todo += x.inputs
 
 
 def own_part(v: Value) -> bool:

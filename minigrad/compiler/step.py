@@ -179,7 +179,7 @@ class StepCode:
         extra |= {"learning": np.zeros(1, np.int64), "limits": limits}
         self.code = Code(
             program, memory, streams=streams, after=lines, functions=functions, extra=extra,
-            checks=lowering.checks, shown=lowering.shown,
+            checks=lowering.checks, shown=lowering.shown, spare=[block.joined_gradient for block in self.blocks],
         )  # fmt: skip
         self.loss = self.code.arrays[outputs[0].home.name].reshape(-1)
         return lowering

@@ -48,8 +48,7 @@ def check(trace: Trace, lowering: Lowering, code: Code, run: Callable[[], object
     compare(trace, lowering, code.arrays, bounds)
     code.settle()
     run()
-    outputs = {v.home.name for v in code.program.outputs}
-    compare(trace, lowering, {name: array for name, array in code.arrays.items() if name in outputs}, bounds)
+    compare(trace, lowering, {name: code.arrays[name] for name in code.outputs}, bounds)
     forget(trace.nodes)
 
 
@@ -63,10 +62,10 @@ def compare(trace: Trace, lowering: Lowering, arrays: dict[str, np.ndarray], bou
     looked at when something that reads them is wrong.
     """
     made = {i: v if v.copied is None else v.copied for i, v in lowering.made.items()}
-    buffers = {i: v.buffer for i, v in made.items() if v.buffer is not None and v.buffer.name in arrays}
+    buffers = {i: v.buffer for i, v in made.items() if v.buffer is not None and not v.buffer.overwritten}
     right: set[Node] = set()
     for node in trace.nodes:
-        if node.index not in buffers or node.function == "input":
+        if node.index not in buffers or buffers[node.index].name not in arrays or node.function == "input":
             continue
         ours = arrays[buffers[node.index].name].reshape(node.shape)
         if not same(ours, node.value, 0) and not same(ours, node.value, bounds().get(node, 0.0)):

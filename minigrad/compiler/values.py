@@ -37,6 +37,7 @@ class Buffer:
             *rest, m, n = contiguous((*shape[:-2], shape[-1], shape[-2]))
             self.strides = (*rest, n, m)
         self.local = False
+        self.overwritten = False  # by another buffer of the same name, in whose computation it is read last
 
     @property
     def size(self) -> int:

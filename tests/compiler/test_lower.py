@@ -12,6 +12,7 @@ from engines import compiled
 from scipy import special
 
 import minigrad as mg
+from minigrad.compiler.assembly import Code
 
 TINY = {np.float32: 1e-5, np.float64: 1e-12}  # relative
 FLOATS = [np.float32, np.float64]
@@ -307,10 +308,12 @@ def test_what_is_put_together_and_taken_apart_is_not_written():
 
     x, y = np.random.default_rng(0).normal(size=(2, 4, 6))
     code = run(lambda x, y: [f(x, y)], (x, y), (y, x), rtol=1e-15)
-    assert len(code.program.blocks) == 1
+    assert code.source.count("def block") == 1
 
 
-def test_gradients_of_slices_are_put_side_by_side():
+def test_gradients_of_slices_are_put_side_by_side(monkeypatch):
+    monkeypatch.setattr(Code, "settle", lambda self: None)  # after which the program is gone
+
     def f(x):
         def total(x):
             return mg.sum(mg.sin(x[0]) * mg.exp(x[1]) + x[2] ** 2)
@@ -370,4 +373,4 @@ def test_a_sigmoid_and_a_softplus_are_one_function_each():
     ((captured,),) = f.captures.values()
     kinds = [v.what for v in captured.run.lowering.made.values()]
     assert "sigmoid" in kinds
-    assert "exp" not in [w for b in captured.run.code.program.blocks for s in b.statements for w in [s.what]]
+    assert "= exp of" not in captured.run.code.source

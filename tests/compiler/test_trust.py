@@ -21,7 +21,8 @@ def checked(f, xs, change, dtype=np.float32):
     trace = Trace()
     traced = [trace.input(f"x{i}", np.asarray(x, dtype)) for i, x in enumerate(xs)]
     f(*traced)
-    made = {n.index: SimpleNamespace(buffer=SimpleNamespace(name=str(n.index)), copied=None) for n in trace.nodes}
+    buffers = {n.index: SimpleNamespace(name=str(n.index), overwritten=False) for n in trace.nodes}
+    made = {i: SimpleNamespace(buffer=b, copied=None) for i, b in buffers.items()}
     arrays = {str(n.index): np.array(n.value) for n in trace.nodes}
     for node in trace.nodes:
         if node.name in change:

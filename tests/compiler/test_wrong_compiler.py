@@ -5,7 +5,7 @@ import pytest
 
 import minigrad as mg
 from minigrad.compiler import CompiledDiffers, contractions, indexing, lower, rules, values
-from minigrad.compiler.blocks import IDENTITY, STEP
+from minigrad.compiler.blocks import IDENTITY, STEP, Loops
 from minigrad.compiler.elementwise import COMPARISONS, FLOATS, LOGICAL, call, operator
 from minigrad.compiler.indexing import Key
 from minigrad.compiler.lower import Lowering
@@ -73,9 +73,14 @@ def next_one(self, k, n):
     return KEPT["checked"](self, (k + 1) % n, n)
 
 
-def all_in_one_place(self, fixed):
-    places, total = KEPT["places"](self, fixed)
-    return dict.fromkeys(places, 0), total
+def all_in_one_place(self, fixed, rooms):
+    places, total = KEPT["places"](self, fixed, rooms)
+    return dict.fromkeys(places, (len(rooms), 0)), total
+
+
+def whatever_is_read(self, s):
+    """Also what is read elsewhere, or later."""
+    return [r.buffer for r in self.reads_of(s) if r.buffer.size == s.size]
 
 
 def lost_when_deep(self, index):
@@ -123,6 +128,7 @@ MUTANTS = {
     "index": ((indexing, "checked", next_one), lambda x: np.exp(np.take(x, I, axis=0)), "take"),
     "sum of picks": ((lower, "add_at", put_for_added), lambda x: [y := 0 * x, np.add.at(y, I, x[:4])][0] + 1, "at add"),
     "reuse of memory": ((Program, "places", all_in_one_place), lambda x: np.tanh(x @ x).sum(0) @ (x @ x.T), "matmul"),
+    "overwriting": ((Loops, "overwritable", whatever_is_read), lambda x: np.tanh((x @ x).T) @ x, "tanh"),
     "fusion": ((values.Map, "expression", lost_when_deep), lambda x: np.exp(np.tanh(x) * 2), "exp"),
 }  # fmt: skip
 
