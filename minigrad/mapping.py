@@ -28,7 +28,7 @@ def vmap(f: Callable, in_axes: Any = 0, out_axes: Any = 0) -> Callable:
     each sample, and the result of vmap can be differentiated. Inside, no `if` and no float() can depend on a sample's
     values: `mg.where` chooses. Functions of `mg.random` draw numbers of its own for each sample, a generator of
     NumPy's that f uses itself draws once for all. What cannot be computed for all samples at once is computed for one
-    after the other: right, and slow (see `minigrad/batching.py` for what can be, and docs/transforms.md).
+    after the other: right, and slow (see `minigrad/batching/` for what can be, and docs/transforms.md).
 
     Raises ValueError where axes or lengths do not fit, TypeError where f asks for the value of one sample.
 

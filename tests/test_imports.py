@@ -4,6 +4,8 @@ import ast
 import re
 from pathlib import Path
 
+import pytest
+
 import minigrad
 
 HOUSE = Path(minigrad.__file__).parent
@@ -16,6 +18,12 @@ def table():
     """Each room, and how far down in the table it stands."""
     rows = PAGE.read_text(encoding="utf-8").split("| room |")[1].split("\n\n")[0].splitlines()[2:]
     return {room: i for i, row in enumerate(rows) for room in re.findall(r"`(\w+)(?:\.py|/)`", row.split("|")[1])}
+
+
+def modules(file):
+    """The modules of its own package that a file imports from."""
+    nodes = ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+    return [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.level == 1]
 
 
 def imports():
@@ -36,10 +44,25 @@ def test_every_room_is_in_the_table():
     assert rooms - {"__init__", "__main__"} == set(table())
 
 
-def test_every_file_of_the_compiler_is_in_its_table():
-    rows = PAGE.read_text(encoding="utf-8").split("| file |")[1].split("\n\n")[0].splitlines()[2:]
-    listed = [name for row in rows for name in re.findall(r"`(\w+\.py)`", row.split("|")[1])]
-    assert sorted(listed) == sorted(p.name for p in (HOUSE / "compiler").glob("*.py") if p.name != "__init__.py")
+def files(section):
+    """The files in the table of a section of the page, in its order."""
+    rest = PAGE.read_text(encoding="utf-8").split(f"# {section}\n")[1]
+    rows = rest.split("| file |")[1].split("\n\n")[0].splitlines()[2:]
+    return [name for row in rows for name in re.findall(r"`(\w+)\.py`", row.split("|")[1])]
+
+
+@pytest.mark.parametrize(
+    ("package", "section"), [("batching", "Batched arrays"), ("compiler", "From a function to native code")]
+)
+def test_every_file_of_a_package_is_in_its_table(package, section):
+    assert sorted(files(section)) == sorted(p.stem for p in (HOUSE / package).glob("*.py") if p.stem != "__init__")
+
+
+def test_files_of_batching_import_from_above_only():
+    order = files("Batched arrays")
+    found = {(file, name) for file in order for name in modules(HOUSE / "batching" / f"{file}.py")}
+    assert len(found) > len(order)
+    assert {(file, name) for file, name in found if order.index(file) <= order.index(name)} == set()
 
 
 def test_rooms_import_from_above_only():
