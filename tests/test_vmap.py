@@ -308,6 +308,14 @@ FUNCTIONS = {
     "len": lambda: same(lambda x: x * len(x), X2),
     "power of a number": lambda: same(lambda x: 2.0**x + x**2 - x // 2, X2),
     "floats on the left": lambda: same(lambda x: np.float64(2) * x - np.float32(1) / x, X2),
+    "accumulate dtype": lambda: same(lambda x: np.add.accumulate(x, 1, np.float32), X2),
+    "reduce from a start": lambda: same(lambda x, s: np.add.reduce(x, initial=s), X2, batched()),
+    "take mode": lambda: same(lambda x: np.take(x, [4, -5], 0, mode="clip"), X2),
+    "roll, each its own way": lambda: same(lambda x, i: np.roll(x, i[0, 0], 1), X2, INTEGERS),
+    "clip casting": lambda: same(lambda x: np.clip(x, min=0, dtype="f4", casting="same_kind"), X2),
+    "clip one side": lambda: same(lambda x: np.clip(x, max=0), X2),
+    "trace dtype": lambda: same(lambda x: np.trace(x, dtype=np.float32), SQUARE),
+    "copy order": lambda: same(lambda x: np.copy(x, order="C"), X2),
     "comparisons": lambda: same(lambda x, r: (x < r) ^ (r >= x) | (x == x) & ~(x != r), X2, ROW),
 }  # fmt: skip
 

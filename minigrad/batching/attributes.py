@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .array import FUNCTIONS, BatchedArray, Level, innermost, innermost_array
+from .levels import as_shape
 
 
 def _filled(function: Callable) -> Callable:
@@ -16,7 +17,7 @@ def _filled(function: Callable) -> Callable:
     def filled(level: Level, x: Any, *value: Any, shape: Any = None, **params: Any) -> Any:
         if type(x) is not BatchedArray or x.level is not level or innermost(value) is not None:
             return NotImplemented
-        shape = x.shape if shape is None else (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
+        shape = x.shape if shape is None else as_shape(shape)
         return BatchedArray(function(x.array, *value, shape=(level.size, *shape), **params), level)
 
     return filled
@@ -35,8 +36,8 @@ FUNCTIONS |= {
     np.size: lambda level, x, axis=None: x.size if axis is None else x.shape[axis],
     np.result_type: _result_type,
     np.iscomplexobj: lambda level, x: np.iscomplexobj(x.array), np.isrealobj: lambda level, x: np.isrealobj(x.array),
-    np.may_share_memory: _share_memory, np.shares_memory: _share_memory, np.copy: lambda level, x: x.copy(),
-    np.array_repr: lambda level, x, *args: repr(x), np.array_str: lambda level, x, *args: repr(x),
-    np.array2string: lambda level, x, *args, **params: repr(x),
+    np.may_share_memory: _share_memory, np.shares_memory: _share_memory,
+    np.copy: lambda level, x, *args, **params: x.copy(),
 }  # fmt: skip
+FUNCTIONS |= {f: lambda level, x, *args, **params: repr(x) for f in (np.array_repr, np.array_str, np.array2string)}
 FUNCTIONS |= {f: _filled(f) for f in (np.zeros_like, np.ones_like, np.empty_like, np.full_like)}

@@ -64,7 +64,7 @@ for _name, _ufunc in {"add": np.add, "sub": np.subtract, "mul": np.multiply, "tr
 
 
 def _reduce(ufunc: np.ufunc, level: Level, inputs: tuple, params: dict[str, Any]) -> Any:
-    if params.keys() - {"axis", "keepdims", "initial", "dtype"}:
+    if params.keys() - {"axis", "keepdims", "initial", "dtype"} or type(params.get("initial")) is BatchedArray:
         return NotImplemented
     (x,), axis = inputs, params.get("axis", 0)
     if axis is None:
@@ -92,8 +92,10 @@ def _where(level: Level, condition: Any, *branches: Any) -> Any:
     return elementwise(np.where, level, (condition, *branches), {}) if len(branches) == 2 else NotImplemented
 
 
-def _clip(level: Level, x: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None) -> Any:
-    low, high = (a_min if min is None else min), (a_max if max is None else max)
+def _clip(level: Level, x: Any, a_min: Any = None, a_max: Any = None, **params: Any) -> Any:
+    if params.keys() - {"min", "max"}:
+        return NotImplemented
+    low, high = params.get("min", a_min), params.get("max", a_max)
     x = x if low is None else np.maximum(x, low)
     return x if high is None else np.minimum(x, high)
 

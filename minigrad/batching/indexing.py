@@ -111,7 +111,9 @@ def _for_key(array: Any, places: tuple) -> Any:
     return array if level is None or type(array) is BatchedArray else lifted(array, level)
 
 
-def _take(level: Level, x: Any, indices: Any, axis: int | None = None) -> Any:
+def _take(level: Level, x: Any, indices: Any, axis: int | None = None, **params: Any) -> Any:
+    if params:
+        return NotImplemented
     x, axis = (np.ravel(x), 0) if axis is None else (x, axis)
     indices = indices if isinstance(indices, BatchedArray) else np.asarray(indices)
     return lifted(x, level)[(*(slice(None),) * normalize_axis_index(axis, ndim_of(x)), indices)]

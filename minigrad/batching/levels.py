@@ -95,3 +95,7 @@ def shifted(axis: Any, ndim: int) -> Any:
     if isinstance(axis, int | np.integer):
         return normalize_axis_index(int(axis), ndim) + 1
     return tuple(i + 1 for i in normalize_axis_tuple(axis, ndim))
+
+
+def as_shape(shape: Any) -> tuple[int, ...]:
+    return (int(shape),) if isinstance(shape, int | np.integer) else tuple(shape)

@@ -24,7 +24,7 @@ def _matmul(level: Level, a: Any, b: Any, **params: Any) -> Any:
     in_a, in_b = (type(x) is BatchedArray and x.level is level for x in (a, b))
     x, y = (x.array if batched else x for x, batched in ((a, in_a), (b, in_b)))
     if m == 1 and n == 1:
-        z = _row_by_row(x, y) if in_a and in_b else np.matmul(x, y) if in_a else np.matmul(y, x)
+        z = np.add.reduce(x * y, axis=1) if in_a and in_b else np.matmul(x, y) if in_a else np.matmul(y, x)
     elif m <= 2 and n <= 2 and not in_b:
         rows = x.reshape((-1, x.shape[-1])) if m == 2 else x
         z = np.matmul(rows, y)
@@ -34,10 +34,6 @@ def _matmul(level: Level, a: Any, b: Any, **params: Any) -> Any:
     else:
         z = _stacks(a, b, x, y, in_a, in_b, m, n)
     return BatchedArray(z, level)
-
-
-def _row_by_row(x: Any, y: Any) -> Any:
-    return np.add.reduce(x * y, axis=1)
 
 
 def _stacks(a: Any, b: Any, x: Any, y: Any, in_a: bool, in_b: bool, m: int, n: int) -> Any:
@@ -122,9 +118,21 @@ def _norm(level: Level, x: Any, ord: Any = None, axis: Any = None, keepdims: boo
     return BatchedArray(np.linalg.norm(x.array, ord, axis, keepdims), level)
 
 
+def _of_diagonals(function: Callable) -> Callable:
+    """The diagonals of matrices, and their sums."""
+
+    def of_diagonals(level: Level, x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, **params: Any) -> Any:
+        if params:
+            return NotImplemented
+        return BatchedArray(function(x.array, offset, shifted(axis1, x.ndim), shifted(axis2, x.ndim)), level)
+
+    return of_diagonals
+
+
 FUNCTIONS |= {
     np.matmul: _matmul, np.vecdot: _vecdot, np.dot: _dot, np.vdot: _vdot, np.outer: _outer, np.einsum: _einsum,
-    np.linalg.solve: _solve, np.linalg.norm: _norm,
+    np.linalg.solve: _solve, np.linalg.norm: _norm, np.trace: _of_diagonals(np.trace),
+    np.diagonal: _of_diagonals(np.diagonal),
 }  # fmt: skip
 FUNCTIONS |= {f: _of_matrices(f) for f in (
     np.tril, np.triu, np.linalg.inv, np.linalg.det, np.linalg.slogdet, np.linalg.cholesky, np.linalg.eigh,

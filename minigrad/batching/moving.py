@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,13 +10,13 @@ from numpy.lib.array_utils import normalize_axis_tuple
 from numpy.lib.stride_tricks import sliding_window_view
 
 from .array import FUNCTIONS, BatchedArray, Level, innermost
-from .levels import lifted, shifted, spread
+from .levels import as_shape, lifted, shifted, spread
 
 
 def _reshape(level: Level, x: Any, shape: Any, order: str = "C", copy: Any = None) -> Any:
     if order != "C" or copy is not None:
         return NotImplemented
-    shape = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
+    shape = shape if type(shape) is tuple else as_shape(shape)
     if -1 in shape:  # the hidden axis may be of length 0, and NumPy could not tell
         known = -math.prod(shape)
         if known <= 0 or x.size % known:
@@ -54,7 +53,7 @@ def _squeeze(level: Level, x: Any, axis: Any = None) -> Any:
 
 
 def _broadcast_to(level: Level, x: Any, shape: Any, subok: bool = False) -> Any:
-    shape = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
+    shape = as_shape(shape)
     return BatchedArray(np.broadcast_to(spread(x, level, len(shape)), (level.size, *shape)), level)
 
 
@@ -89,6 +88,8 @@ def _pad(level: Level, x: Any, pad_width: Any, mode: Any = "constant", **params:
 
 
 def _roll(level: Level, x: Any, shift: Any, axis: Any = None) -> Any:
+    if innermost((shift,)) is not None:
+        return NotImplemented
     if axis is None:
         return np.reshape(_roll(level, np.ravel(x), shift, 0), x.shape)
     return BatchedArray(np.roll(x.array, shift, shifted(axis, x.ndim)), level)
@@ -99,17 +100,10 @@ def _windows(level: Level, x: Any, window_shape: Any, axis: Any = None, **params
     return BatchedArray(sliding_window_view(x.array, window_shape, axis, **params), level)
 
 
-def _two_axes(function: Callable) -> Callable:
-    def of_two_axes(level: Level, x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
-        return BatchedArray(function(x.array, offset, shifted(axis1, x.ndim), shifted(axis2, x.ndim)), level)
-
-    return of_two_axes
-
-
 FUNCTIONS |= {
     np.reshape: _reshape, np.ravel: lambda level, x, order="C": _reshape(level, x, -1, order),
     np.transpose: _transpose, np.matrix_transpose: lambda level, x: _swapaxes(level, x, -1, -2),
     np.moveaxis: _moveaxis, np.swapaxes: _swapaxes, np.expand_dims: _expand_dims, np.squeeze: _squeeze,
     np.broadcast_to: _broadcast_to, np.concatenate: _concatenate, np.stack: _stack, np.repeat: _repeat, np.pad: _pad,
-    np.roll: _roll, np.trace: _two_axes(np.trace), np.diagonal: _two_axes(np.diagonal), sliding_window_view: _windows,
+    np.roll: _roll, sliding_window_view: _windows,
 }  # fmt: skip
