@@ -20,7 +20,7 @@ from ..autodiff import below
 from ..names import known
 from ..primitives import RuleError
 from ..tensor import Tensor, plain
-from . import numeric
+from . import numeric, slopes
 from .candidates import Backpropagation, Claim
 from .diagnose import Case, Diagnosis, diagnose
 from .examine import examined, misbehaviour, refused_rule
@@ -462,7 +462,7 @@ def on_a_kink(given: Problem, run: Run, leaf: int) -> bool:
         values[leaf][index] += h
         return given.weighted(run.sample.weights).scalar(given.tensors(values))._data
 
-    slope = numeric.derivative(phi)
+    slope = slopes.derivative(phi)
     slack = ROUNDING[8] * max(abs(slope.left), abs(slope.right), 1e-300)
     low, high = sorted((slope.left, slope.right))
     return slope.kink and bool(low - 1e3 * slack <= run.found[leaf][index] <= high + 1e3 * slack)

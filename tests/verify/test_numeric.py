@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minigrad as mg
-from minigrad.verify.numeric import check, complex_step, derivative, slope
+from minigrad.verify.numeric import check
+from minigrad.verify.slopes import complex_step, derivative, slope
 
 single = np.float32
 
