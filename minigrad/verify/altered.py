@@ -18,6 +18,7 @@ from ..autodiff import unbroadcast
 from ..ops.reduce import count, spread
 from ..tensor import PLAIN, Tensor, _ModeContext
 from .graphs import Graph, Place, Step, Twisted, Where, graphs, recognised
+from .suspect import Case, Suspect
 from .wording import factor_in_words
 
 WORK = 10_000  # steps back through a graph, after which the search ends
@@ -541,7 +542,7 @@ def sentence(twist: Twist, steps: list[Step]) -> str:
     return twist.sentence.format(d="{d}", op=op, x=x, slope=SLOPES.get(name, "its derivative"), use=use)
 
 
-def explain(case: Any, found: list[Graph], suspects: list[Any]) -> dict[str, tuple[str, str]]:
+def explain(case: Case, found: list[Graph], suspects: list[Suspect]) -> dict[str, tuple[str, str]]:
     """For each input, the alteration that gives its claimed gradient: of several, that which explains most inputs."""
     best: dict[str, tuple[tuple, tuple[str, str]]] = {}
     for number, (a, family) in enumerate(candidates(case, found)):
@@ -564,7 +565,7 @@ def explain(case: Any, found: list[Graph], suspects: list[Any]) -> dict[str, tup
     return {name: finding for name, (_, finding) in best.items()}
 
 
-def candidates(case: Any, found: list[Graph]) -> Iterator[tuple[Alteration, list[Graph]]]:
+def candidates(case: Case, found: list[Graph]) -> Iterator[tuple[Alteration, list[Graph]]]:
     """Alterations with the graphs that they are made in: the function as it is, and read in larger ops."""
     if not found:
         return

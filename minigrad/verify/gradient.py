@@ -22,7 +22,7 @@ from ..primitives import RuleError
 from ..tensor import Tensor, plain
 from . import numeric, slopes
 from .candidates import Backpropagation, Claim
-from .diagnose import Case, Diagnosis, diagnose
+from .diagnose import Diagnosis, diagnose
 from .examine import examined, misbehaviour, refused_rule
 from .kinks import beside, kinks_at, points_on
 from .problem import Problem, Values, copies, foreign_ops, problem, smaller
@@ -30,6 +30,7 @@ from .prove import AGREES, REFUTED, UNDECIDED, Judgement, Point, Sampler, evalua
 from .reading import Reading, Sample, Unreadable, readings, samples
 from .report import WORST_FIRST, Counterexample, Entry, Report
 from .rules import rules
+from .suspect import Case
 
 METHODS = ("auto", "symbols", "numbers")
 POINTS = 12  # where formulas are compared to 50 digits

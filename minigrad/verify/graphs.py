@@ -20,6 +20,7 @@ from ..autodiff import below, walk
 from ..ops.card import CARDS
 from ..primitives import Primitive
 from ..tensor import PLAIN, Tensor, _ModeContext, as_tensor, recording, tick
+from .suspect import Case
 
 Place = tuple[int, int]  # which result in the order of the walk, and which of its inputs
 Where = tuple[str, int]  # where a value is in a graph: among its inputs, or in the order of the walk
@@ -90,7 +91,7 @@ class Graph:
     first: Graph  # the same at the first point
     before: Graph  # and at the point before, which is the last one for the first
 
-    def __init__(self, case: Any, k: int, exchange: tuple[int, int] | None = None, opening: bool = True) -> None:
+    def __init__(self, case: Case, k: int, exchange: tuple[int, int] | None = None, opening: bool = True) -> None:
         wanted = [c is not None and r is not None for c, r in zip(case.claimed[k], case.right[k], strict=True)]
         self.inputs = [
             Tensor(np.array(x, dtype=float), True, name) if w else x
@@ -238,7 +239,7 @@ def opened(y: Tensor) -> Tensor:
 # ---- rules of users that are no functions --------------------------------------------------------------------------
 
 
-def misbehaving_rule(case: Any) -> tuple[str, str] | None:
+def misbehaving_rule(case: Case) -> tuple[str, str] | None:
     """What a rule of a user's own op does beside computing the gradient from what it is given: kind and sentence."""
     try:
         results = [t for t in Graph(case, 0, opening=False).order if t._op is not None and is_users(t._op)]
@@ -290,7 +291,7 @@ def copies(arrays: Any) -> list[Any]:
 # ---- the graphs at all points --------------------------------------------------------------------------------------
 
 
-def graphs(case: Any, exchange: tuple[int, int] | None = None) -> list[Graph]:
+def graphs(case: Case, exchange: tuple[int, int] | None = None) -> list[Graph]:
     """The graph at each point; none if f leaves none, or not the same everywhere."""
     try:
         found = [Graph(case, k, exchange) for k in range(len(case.points))]
@@ -301,7 +302,7 @@ def graphs(case: Any, exchange: tuple[int, int] | None = None) -> list[Graph]:
     return found if all(graph.like(found[0]) for graph in found) else []
 
 
-def values(found: list[Graph], case: Any) -> list[tuple[str, list[Any]]]:
+def values(found: list[Graph], case: Case) -> list[tuple[str, list[Any]]]:
     """The inputs and the steps of f in words, each with its value at every point."""
     if not found:
         numeric = [i for i, x in enumerate(case.points[0]) if np.asarray(x).dtype.kind in "fiub"]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
+
+from .suspect import Case
 
 Factor = tuple[float, str, str]  # its value, its name, and what to do where a gradient is off by it
 CONSTANTS = {
@@ -16,7 +17,7 @@ CONSTANTS = {
 }  # fmt: skip
 
 
-def lengths(case: Any) -> dict[int, str]:
+def lengths(case: Case) -> dict[int, str]:
     """The lengths of the inputs' axes, each with its name: those of the data first, then those of the parameters."""
     found: dict[int, str] = {}
     is_data = [all(claimed[i] is None for claimed in case.claimed) for i in range(len(case.names))]
@@ -29,7 +30,7 @@ def lengths(case: Any) -> dict[int, str]:
     return {n: text for n, text in found.items() if n > 1}
 
 
-def usual_factors(case: Any) -> Iterator[Factor]:
+def usual_factors(case: Case) -> Iterator[Factor]:
     """Constants by which gradients are wrong every day."""
     yield 2, "twice", "a factor 1/2 is missing, as in the derivative of (1/2) e^2, or a term is counted twice"
     yield 1 / 2, "half", "the factor 2 of the derivative of a square is missing, or one of two equal terms"
@@ -38,7 +39,7 @@ def usual_factors(case: Any) -> Iterator[Factor]:
         yield 1 / n, f"1/{n} of", f"{n} is {what}: do not divide by it once more, as where a mean is taken for a sum"
 
 
-def other_factors(case: Any) -> Iterator[Factor]:
+def other_factors(case: Case) -> Iterator[Factor]:
     for n, what in lengths(case).items():
         yield 2 * n, f"{2 * n} times", f"{n} is {what}: neither the 1/{n} of the mean nor a factor 1/2 is there"
         yield n / 2, f"{n / 2:g} times", f"{n} is {what}: the 1/{n} of the mean is missing, and a factor 2 as well"
@@ -54,7 +55,7 @@ def other_factors(case: Any) -> Iterator[Factor]:
         yield 1 / value, f"1/({name}) of", f"multiply by {name}"
 
 
-def factor_in_words(case: Any, k: float, tolerance: float = 1e-9) -> tuple[str, str]:
+def factor_in_words(case: Case, k: float, tolerance: float = 1e-9) -> tuple[str, str]:
     """A factor as what stands before "the right gradient", and what to do."""
     size, minus = abs(k), "minus " if k < 0 else ""
     tolerance = max(10 * tolerance, 1e-8)

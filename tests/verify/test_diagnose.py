@@ -6,7 +6,8 @@ import pytest
 import minigrad as mg
 from minigrad.ops.card import CARDS, Op
 from minigrad.tensor import Tensor
-from minigrad.verify.diagnose import Case, diagnose, in_short
+from minigrad.verify.diagnose import diagnose, in_short
+from minigrad.verify.suspect import Case
 
 N = 5  # the batch
 
