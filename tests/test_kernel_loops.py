@@ -6,6 +6,7 @@ import weakref
 import numpy as np
 import pytest
 
+import minigrad as mg
 from minigrad import parallel
 from minigrad.kernels import in_any_order, index, kernel, real, source
 
@@ -117,3 +118,39 @@ def test_sums_are_reordered_only_where_a_function_allows_it():
     assert text.count("'reassoc': True") == 1
     assert "def scale" not in text
     assert "reassoc" not in source(energies.function, [None, None, 2, None, 2], np.dtype("f4"))
+
+
+@in_any_order
+def total(x, i):
+    t = real(0)
+    for j in range(x.shape[1]):
+        t += x[i, j]
+    return t
+
+
+@kernel
+def beside_sums(x, y, less, back):
+    for i in range(x.shape[0]):
+        less[i] = -(x[i, 0] - x[i, 1])
+        back[i] = (total(x, i) + y[i]) - y[i]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_signs_of_zeros_and_the_order_of_terms_beside_a_sum_are_numpys(dtype):
+    x = np.array([[0.0, 0.0], [-0.0, 0.0], [1e-30, 2e-30], [1.0, 2.0], [-0.0, -0.0]], dtype)
+    y, less, back = np.array([1, -1, 1, 1e8, -0.0], dtype), *np.full((2, 5), np.nan, dtype)
+    beside_sums(x, y, less, back)
+    for ours, right in ((less, -(x[:, 0] - x[:, 1])), (back, (x.sum(1) + y) - y)):
+        np.testing.assert_array_equal(ours, right)
+        np.testing.assert_array_equal(np.signbit(ours), np.signbit(right))
+
+
+def test_layer_norm_far_from_zero_subtracts_the_mean_first():
+    """A sum of (x - mean) * g with the mean taken out of it would lose all digits."""
+    rng = np.random.default_rng(0)
+    x, g = (4096 + np.round(rng.normal(size=(3, 64)) * 8)).astype(np.float32), rng.normal(size=(3, 64))
+    t = mg.tensor(x, requires_grad=True)
+    mg.nn.functional.layer_norm(t, (64,)).backward(g.astype(np.float32))
+    exact = mg.tensor(x.astype(np.float64) - 4096, requires_grad=True)
+    mg.nn.functional.layer_norm(exact, (64,)).backward(g)
+    np.testing.assert_allclose(t.grad.data, exact.grad.data, rtol=0, atol=1e-6)
