@@ -62,24 +62,6 @@ def run(parts: Sequence[Callable[[], object]]) -> None:
             done.get()
 
 
-_crew = threading.Lock()  # held by those whose parts wait for each other
-
-
-def together(parts: Sequence[Callable[[], object]], alone: Callable[[], object]) -> None:
-    """Call parts that wait for each other, each on a processor of its own; or what does the work of all of them.
-
-    Two such groups at a time would wait for ever, each for processors that the other has: whoever finds that there is
-    one already, or that there are fewer processors than before, does the work alone.
-    """
-    if len(parts) <= threads() and _crew.acquire(blocking=False):
-        try:
-            run(parts)
-        finally:
-            _crew.release()
-    else:
-        alone()
-
-
 @contextlib.contextmanager
 def ctrl_c_held_back() -> Iterator[None]:
     """Let Ctrl-C wait for the end of the block: no half of the work must stay. (It only reaches the main thread.)"""

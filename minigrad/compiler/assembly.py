@@ -17,8 +17,8 @@ from . import products, windows
 from .blocks import Block, Called, Calling, Repeating, indented
 from .elementwise import FUNCTIONS
 from .program import ALIGNMENT, Program, Room
+from .units import ENOUGH, LEFT, Round, Unit, Units, written
 from .units import FUNCTIONS as MEETING
-from .units import LEFT, Round, Unit, Units, written
 from .values import TYPES, Buffer, Host, Repeat, Value
 
 FASTMATH = dict.fromkeys(
@@ -79,7 +79,7 @@ class Stream:
         rows = self.rows if self.buffer.size > GATHER else 1
         bounds = "lo, hi" if rows > 1 else f"0, {self.rows}"
         read = f"read_{self.name}({self.buffer.name}, {self.name}, order, {step}, {bounds})"
-        return Unit(["if gather[0]:", f"    {read}"], rows)
+        return Unit(["if gather[0]:", f"    {read}"], rows, work=self.buffer.size)
 
 
 class Code:
@@ -119,13 +119,14 @@ class Code:
         self.hosts: list[Host] = []
         functions = self.blocks(program.blocks) + functions
         units = [*(s.unit() for s in self.streams.values()), *self.calls, *after]
-        threaded = any(unit.shared for unit in units)
-        self.threads = 1
-        if threaded:
-            self.threads = parallel.threads()
-            self.arrays["sync"] = np.zeros(32, np.int64)  # numbers that threads meet at, each in a line of the cache
+        work = sum(unit.common for unit in units)
+        self.threads = parallel.threads() if work > ENOUGH else 1
+        threaded = self.threads > 1
+        if threaded:  # what is done, and how often each part of what is shared was taken: each in a line of the cache
+            self.arrays["sync"] = np.zeros(8 * self.threads + 8, np.int64)
         body = [
             *HEAD,
+            *(["turn, due = 0, 0"] if threaded else []),
             *(
                 f"{name} = place(table, {i}, {kind})"
                 for (name, i), kind in zip(self.places.items(), kinds, strict=True)
@@ -164,7 +165,7 @@ class Code:
             assert isinstance(repeat, Repeat)
             own, before, step, after, end = block.copies()
             inside = [self.call(b) for b in repeat.program.blocks]
-            steps = Round(own, f"for step in range({repeat.length}):", step, [*inside, Unit(after)])
+            steps = Round(own, f"for step in range({repeat.length}):", step, [*inside, Unit(after)], repeat.length)
             return Round(block.comment(), "if True:", [], [Unit(before), steps, Unit(end)])
         body, arguments = block.body(), [b.name for b in block.buffers()]
         if isinstance(block, Called):
@@ -183,7 +184,7 @@ class Code:
             rows = block.scratch
             given[given.index(rows.name)] = f"shift({rows.name}, part * {rows.shape[1]})"
         call = f"{self.functions[key]}({', '.join(given)})"
-        return Unit([call], block.extent if block.shared else 0, block.grain, block.checks)
+        return Unit([call], block.extent if block.shared else 0, block.grain, block.checks, block.work)
 
     def load(self) -> None:
         """Compile, and lay the table of addresses out."""
@@ -230,12 +231,15 @@ class Code:
         addresses = [0 if x is None else native.address_of(x) or 0 for x in (order, record)]
         host, table = ctypes.cast(self.callback, ctypes.c_void_p).value or 0, ctypes.addressof(self.table)
 
-        def shares(n: int) -> list[Callable[[], object]]:
-            words = [(ctypes.c_int64 * 8)(table, host, i, n, start, stop, *addresses) for i in range(n)]
-            return [partial(self.entry, ctypes.byref(w)) for w in words]
+        n, sync = self.threads, self.arrays["sync"]
+        words = [(ctypes.c_int64 * 8)(table, host, i, n, start, stop, *addresses) for i in range(n)]
+        parts = [partial(self.entry, ctypes.byref(w)) for w in words]
 
-        (alone,) = shares(1)
-        return alone if self.threads == 1 else partial(parallel.together, shares(self.threads), alone)
+        def together() -> None:
+            sync.fill(0)
+            parallel.run(parts)
+
+        return parts[0] if n == 1 else together
 
     def run(
         self, start: int = 0, stop: int = 1, order: np.ndarray | None = None, record: np.ndarray | None = None

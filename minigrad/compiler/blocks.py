@@ -34,6 +34,7 @@ NARROW = 16  # an axis with fewer elements has no room for vectors
 ROWS, SHORT = 4, 64  # so many rows at a time, where a row has fewer elements than that
 GAPS = 4  # reading a vector from memory with gaps takes so many times as long
 SHARE = 20_000  # what a block has to compute (elements times cost) for a second thread to be worth its waiting
+WIDE = 512  # elements of a row that threads share by columns: those of shorter ones lie too close in the cache
 
 IDENTITY: dict[Any, float] = {np.add: 0.0, np.multiply: 1.0, np.maximum: -np.inf, np.minimum: np.inf}
 # What a sum so far becomes with one more term. LLVM may choose the order of terms of `plus` and `times`: it is what
@@ -332,6 +333,10 @@ class Loops(Block):
         if self.loops:
             return self.loops[0][1]
         return self.row if self.domain and all(self.kind(s) == "full" for s in self.statements) else 1
+
+    @property
+    def shared(self) -> bool:
+        return super().shared and not (self.by_columns and self.row < WIDE)
 
     @property
     def tile(self) -> int:

@@ -107,13 +107,25 @@ def call_host(typingctx: Any, address: Any, i: Any) -> Any:
 
 
 @intrinsic
-def arrive(typingctx: Any, counter: Any) -> Any:
-    """Add 1 to a number that several threads count with; gives what it was before."""
+def count(typingctx: Any, counter: Any) -> Any:
+    """Add 1 to a number that several threads count with."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.atomic_rmw("add", args[0], ir.Constant(INT, 1), "acq_rel")
+        builder.atomic_rmw("add", args[0], ir.Constant(INT, 1), "acq_rel")
+        return context.get_dummy_value()
 
-    return types.int64(types.CPointer(types.int64)), generate
+    return types.void(types.CPointer(types.int64)), generate
+
+
+@intrinsic
+def take(typingctx: Any, counter: Any, turn: Any) -> Any:
+    """Set a number to `turn` if it is one less, which only one of several threads finds: whether it was this one."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        before = builder.sub(args[1], ir.Constant(INT, 1))
+        return builder.extract_value(builder.cmpxchg(args[0], before, args[1], "acq_rel", "acquire"), 1)
+
+    return types.boolean(types.CPointer(types.int64), types.int64), generate
 
 
 @intrinsic
@@ -128,11 +140,11 @@ def look(typingctx: Any, counter: Any) -> Any:
 
 @intrinsic
 def give_way(typingctx: Any) -> Any:
-    """Let another thread have this processor (sched_yield)."""
+    """Sleep for a moment: other threads have this processor meanwhile."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        f = cgutils.get_or_insert_function(builder.module, ir.FunctionType(ir.IntType(32), []), "sched_yield")
-        builder.call(f, [])
+        kind = ir.FunctionType(ir.IntType(32), [ir.IntType(32)])
+        builder.call(cgutils.get_or_insert_function(builder.module, kind, "usleep"), [ir.Constant(ir.IntType(32), 1)])
         return context.get_dummy_value()
 
     return types.void(), generate

@@ -366,6 +366,7 @@ def scale_{real}(g, n, factor):
 
 """
 CHUNKS = 4  # the squares of a gradient are added up in so many parts, however many threads there are
+UPDATE = 16  # work for a parameter, most of it that of memory
 ALONE = 1 << 14  # parameters that one thread updates sooner than several
 
 
@@ -382,7 +383,7 @@ def updates(blocks: list[Any]) -> tuple[str, dict[str, np.ndarray], tuple[list[U
     functions = [NORM.format(real=real, chunks=CHUNKS) for real in dict.fromkeys(reals)]
     of = [(f"p{i}_gradient, {block.size}", real) for i, (block, real) in enumerate(zip(blocks, reals, strict=True))]
     squares = [
-        Unit([f"squares_{real}(p{i}_squares, {g}, lo, hi)"], shared(block.size, CHUNKS))
+        Unit([f"squares_{real}(p{i}_squares, {g}, lo, hi)"], shared(block.size, CHUNKS), work=block.size)
         for i, (block, (g, real)) in enumerate(zip(blocks, of, strict=True))
     ]
     squares = [u if u.shared else Unit([u.lines[0].replace("lo, hi", f"0, {CHUNKS}")]) for u in squares]
@@ -412,7 +413,7 @@ def updates(blocks: list[Any]) -> tuple[str, dict[str, np.ndarray], tuple[list[U
         functions.append(rule_source(i, block))
         bounds = "lo, hi" if shared(block.size, block.size) else f"0, {block.size}"
         call = f"rule{i}({bounds}, ({', '.join(names)},), p{i}_scalars, p{i}_gradient)"
-        update.append(Unit([call], shared(block.size, block.size), 16))
+        update.append(Unit([call], shared(block.size, block.size), 16, work=UPDATE * block.size))
     return "".join(functions), arrays, (squares, certain, update)
 
 

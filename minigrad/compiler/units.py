@@ -1,7 +1,8 @@
 """The order of work: what one thread does, and what threads share.
 
-Every thread runs the whole function. What is not shared is done by the first one; before and after what is shared they
-wait for each other.
+Every thread runs the whole function. What is not shared is done by the first one. Of what is shared, each does its own
+part, and then those of threads that have not come yet: so nobody waits for a thread that the system does not run, only
+for parts that have been begun. One that is late finds all parts taken, and goes on until it has caught up.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import NamedTuple
 from .blocks import indented
 
 LEFT = -2  # the status of a run that ends without an error
+ENOUGH = 1_000_000  # work that a step shares (some 100 microseconds) for other threads to be worth waking
+SPINS = 100_000  # looks, some 30 microseconds, until a thread that waits goes to sleep
 
 
 class Unit(NamedTuple):
@@ -21,10 +24,16 @@ class Unit(NamedTuple):
     extent: int = 0
     grain: int = 1  # shares begin at a multiple of this
     checks: bool = False  # whether they may set the status
+    work: int = 0  # as in `Block.work`
 
     @property
     def shared(self) -> bool:
         return self.extent > 1
+
+    @property
+    def common(self) -> int:
+        """The work that threads share."""
+        return self.work if self.shared else 0
 
 
 class Round(NamedTuple):
@@ -34,6 +43,11 @@ class Round(NamedTuple):
     loop: str
     each: list[str]  # and what it does at the start of each step
     units: list[Unit | Round]
+    times: int = 1  # how often
+
+    @property
+    def common(self) -> int:
+        return self.times * sum(unit.common for unit in self.units)
 
     @property
     def shared(self) -> bool:
@@ -65,12 +79,26 @@ def written(units: Units, threaded: bool) -> list[str]:
         if isinstance(unit, Round):
             lines += unit.lines(threaded)
         else:
-            bounds = [f"share({part}, parts, {unit.extent}, {unit.grain})" for part in ("part", "part + 1")]
-            lines += [f"lo, hi = {', '.join(bounds)}", *unit.lines, *MEET]
+            lines += sharing(unit)
     return lines + alone(waiting, threaded)
 
 
-MEET = ["if not meet(sync, parts, status):", "    return"]
+MEET = ["if not meet(sync, due, status):", "    return"]
+
+
+def sharing(unit: Unit) -> list[str]:
+    """The lines of a unit whose parts are done by whoever takes them."""
+    ends = ", ".join(f"share({part}, parts, {unit.extent}, {unit.grain})" for part in ("mine", "mine + 1"))
+    return [
+        "turn, due = turn + 1, due + parts",
+        "for k in range(part, part + parts):",
+        "    mine = k % parts",
+        "    if take(shift(sync, 8 * mine + 8), turn):",
+        f"        lo, hi = {ends}",
+        *indented(indented(unit.lines)),
+        "        count(sync)",
+        *MEET,
+    ]
 
 
 def alone(units: Sequence[Unit], threaded: bool) -> list[str]:
@@ -83,29 +111,25 @@ def alone(units: Sequence[Unit], threaded: bool) -> list[str]:
             lines = ["if status[0] != 0:", "    return", *lines]
         if unit.lines:
             lines = [*([f"lo, hi = 0, {unit.extent}"] if unit.shared else []), *unit.lines, *lines]
-    return ["if part == 0:", *indented(lines), *MEET] if threaded and lines else lines
+    if not (threaded and lines):
+        return lines
+    return ["due += 1", "if part == 0:", *indented([*lines, "count(sync)"]), *MEET]
 
 
-# What threads call: the bounds of a share, and the place where they wait for each other. The last to come decides for
-# all whether to go on; two decisions are kept in turn, so that none is read after the next has been made.
+# What threads call. The first of the numbers `sync` counts what is done, and they wait until that is all that was due.
+# Then they go on, unless the status says stop: who sees it sooner than others leaves sooner, and is not missed.
 FUNCTIONS = {
     "share": (
         "def share(part, parts, extent, grain):\n"
         "    return extent if part == parts else part * (extent // grain) // parts * grain"
     ),
     "meet": (
-        "def meet(sync, parts, status):\n"
-        "    time = look(shift(sync, 8))\n"
-        "    if arrive(sync) == parts - 1:\n"
-        "        sync[16 + 8 * (time % 2)] = status[0]\n"
-        "        sync[0] = 0\n"
-        "        arrive(shift(sync, 8))\n"
-        "    else:\n"
-        "        spins = 0\n"
-        "        while look(shift(sync, 8)) == time:\n"
-        "            spins += 1\n"
-        "            if spins > 4000:\n"
-        "                give_way()\n"
-        "    return sync[16 + 8 * (time % 2)] == 0"
+        "def meet(sync, due, status):\n"
+        "    spins = 0\n"
+        "    while look(sync) < due:\n"
+        "        spins += 1\n"
+        f"        if spins > {SPINS}:\n"
+        "            give_way()\n"
+        "    return status[0] == 0"
     ),
 }

@@ -1,5 +1,6 @@
 """Threads that share blocks: the same bits for any number of them, and no waiting for what never comes."""
 
+import os
 import threading
 
 import numpy as np
@@ -103,3 +104,45 @@ def test_calls_from_several_threads_at_once(processors):
         caller.join(120)
     assert not any(caller.is_alive() for caller in callers)
     assert wrong == []
+
+
+def test_nobody_waits_for_threads_that_do_not_come(processors, monkeypatch):
+    """The first does all the work by itself, and whoever comes too late finds nothing to do."""
+    processors(3)
+    ours = mg.compile(busy)
+    right = ours(LARGE[0]).data
+    monkeypatch.setattr(parallel, "run", lambda parts: [part() for part in parts])
+    np.testing.assert_array_equal(ours(LARGE[0]).data, right)
+    monkeypatch.setattr(parallel, "run", lambda parts: parts[0]())
+    np.testing.assert_array_equal(ours(2 * LARGE[0]).data, mg.compile(busy)(2 * LARGE[0]).data)
+
+
+def test_little_work_is_not_shared(processors):
+    processors(2)
+    ours = mg.compile(lambda x: mg.tanh(mg.tanh(x)))
+    ours(rng.normal(size=(100, 100)))
+    ((captured,),) = ours.captures.values()
+    assert captured.run.code.threads == 1
+
+
+def test_all_threads_leave_at_an_error(processors):
+    processors(3)
+    table, rows = rng.normal(size=(100, 3000)), np.arange(99)
+    ours = mg.compile(lambda x, i: busy(mg.sin(x)[i] * mg.cos(x)[0]) + mg.sum(mg.exp(x)))
+    right = ours(table, rows).data
+    for wrong in ([*rows[:-1], 100], [100, *rows[1:]]):
+        with pytest.raises(IndexError):
+            ours(table, np.array(wrong))
+        np.testing.assert_array_equal(ours(table, rows).data, right)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_child(processors):
+    processors(2)
+    ours = mg.compile(busy)
+    right = ours(LARGE[0]).data
+    child = os.fork()
+    if not child:
+        os._exit(not np.array_equal(ours(LARGE[0]).data, right))
+    assert os.waitpid(child, 0)[1] == 0
