@@ -20,6 +20,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .tensor import warn_once
 
 # Contract as the machine likes, but keep NaN and infinity: the checks for divergence live on them. Keep the signs of
@@ -43,11 +45,23 @@ OURS = re.compile(r"\w+-[0-9a-f]{32}\.(o|\d+\.\d+)")  # and drafts of processes 
 # compiled extension reads it. Read so, it takes a tenth of the time of `array.ctypes.data`.
 DATA = object.__basicsize__
 pointer_at = ctypes.c_void_p.from_address
+ALIGNMENT = 64  # bytes: a line of the cache
 
 
 def address_of(array: Any) -> int | None:
     """Where the elements of a NumPy array lie."""
     return pointer_at(id(array) + DATA).value
+
+
+def aligned(memory: np.ndarray) -> np.ndarray:
+    """Bytes of a piece of memory from the first line of the cache on."""
+    return memory[-(address_of(memory) or 0) % ALIGNMENT :]
+
+
+def zeros(size: int, dtype: Any) -> np.ndarray:
+    """A flat array of zeros that begins with a line of the cache, lest each vector of it lie in two."""
+    n = size * np.dtype(dtype).itemsize
+    return aligned(np.zeros(n + ALIGNMENT, np.uint8))[:n].view(dtype)
 
 
 @functools.cache

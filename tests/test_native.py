@@ -291,3 +291,16 @@ def test_code_that_would_need_numba_at_run_time_is_refused(folder):
     source = "import numpy as np\n\ndef make(n):\n    return np.zeros(n).sum()\n"
     with pytest.raises(ValueError, match="make: the compiled function calls (NRT|numba)_.*, which only Numba has"):
         native.build(source, "make", "float64(int64)")
+
+
+@pytest.mark.parametrize("size", [0, 1, 7, 1000])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int8"])
+def test_zeros_begin_with_a_line_of_the_cache(size, dtype):
+    arrays = [native.zeros(size, dtype) for _ in range(3)]
+    for a in arrays:
+        assert (a.shape, a.dtype) == ((size,), dtype)
+        assert a.flags.carray
+        assert size == 0 or a.ctypes.data % 64 == 0
+        assert not a.any()
+        a[:] = 1
+    assert all(a.sum() == size for a in arrays)

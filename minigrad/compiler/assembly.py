@@ -16,7 +16,7 @@ from .. import approximations, native, parallel
 from . import products, windows
 from .blocks import Block, Called, Calling, Repeating, indented
 from .elementwise import FUNCTIONS
-from .program import ALIGNMENT, Program, Room
+from .program import Program, Room
 from .units import ENOUGH, LEFT, Round, Unit, Units, written
 from .units import FUNCTIONS as MEETING
 from .values import TYPES, Buffer, Host, Repeat, Value
@@ -197,7 +197,7 @@ class Code:
         """Let buffers that are not used at the same time share memory. Their values are lost at every run from now."""
         rooms = [self.room(array) for array in self.spare]
         places, total = self.program.places(self.given.union(self.outputs), [room for _, room in rooms])
-        memories = [*(memory for memory, _ in rooms), aligned(np.zeros(total + ALIGNMENT, np.uint8))]
+        memories = [*(memory for memory, _ in rooms), native.zeros(total, np.uint8)]
         for name, (i, at) in places.items():
             old = self.arrays[name]
             self.point(name, laid_out(self.buffers[name], memories[i][at:][: old.nbytes].view(old.dtype)))
@@ -205,7 +205,7 @@ class Code:
 
     def room(self, array: np.ndarray) -> tuple[np.ndarray, Room]:
         """The bytes of an array as a room, whose parts are taken from where outputs are written on."""
-        memory = aligned(array.view(np.uint8))
+        memory = native.aligned(array.view(np.uint8))
         start, lives, taken = memory.ctypes.data, self.program.lives(), []
         for name in self.outputs:
             first, a = lives.get(name, (0, 0))[0], self.arrays[name]
@@ -283,11 +283,6 @@ class Code:
 def without_comments(source: str) -> str:
     """What the machine code depends on: not on the names and line numbers in comments."""
     return "\n".join(line for line in source.splitlines() if not line.lstrip().startswith("#")) + "\n"
-
-
-def aligned(memory: np.ndarray) -> np.ndarray:
-    """Bytes of a piece of memory from the first line of the cache on."""
-    return memory[-memory.ctypes.data % ALIGNMENT :]
 
 
 def laid_out(buffer: Buffer, memory: np.ndarray | None = None) -> np.ndarray:

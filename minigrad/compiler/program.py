@@ -10,6 +10,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from .. import parallel
+from ..native import ALIGNMENT
 from .blocks import NARROW, Block, Called, Loops, block_of, in_rows, lies_in_memory, made_by, solid
 from .indices import variable
 from .values import (
@@ -37,7 +38,6 @@ AHEAD = 96  # so many statements are looked at for one that may share a block's 
 NEAR, SMALL = 16, 1 << 13  # what has more elements than that is not computed so long before its turn: it takes memory
 LATE = 40  # so many values later, what is large may rather be computed again than kept
 STEP = 1e-4  # between the numbers of values that are put between two others
-ALIGNMENT = 64  # bytes: a line of the cache
 
 
 class Program:

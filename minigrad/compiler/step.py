@@ -16,7 +16,7 @@ import numpy as np
 from .. import autodiff, random
 from ..autodiff import below, starting_gradient, walk
 from ..hooks import Hooks
-from ..native import DATA, pointer_at
+from ..native import DATA, pointer_at, zeros
 from ..nn import Module
 from ..nn.module import clock
 from ..optim import Optimizer
@@ -286,7 +286,7 @@ class StepCode:
             self.go(x, y, order, start, stop, record)
 
     def go(self, x: np.ndarray, y: np.ndarray, order: np.ndarray, start: int, stop: int, record: np.ndarray) -> None:
-        self.memory = self.memory or [(name, np.zeros(shape, dtype)) for name, shape, dtype in self.forms]
+        self.memory = self.memory or [(n, zeros(math.prod(shape), d).reshape(shape)) for n, shape, d in self.forms]
         for name, memory in self.memory:
             self.code.point(name, memory)
         self.code.gather[0] = True
@@ -338,10 +338,14 @@ def solid(array: Any) -> np.ndarray:
 NORM = """
 @njit(pipeline_class=Apart, **OPTIONS)
 def squares_{real}(squares, g, n, lo, hi):
+    spans = (n + {span} - 1) // {span}
     for k in range(lo, hi):
         total = 0.0
-        for i in range(k * n // {chunks}, (k + 1) * n // {chunks}):
-            total = plus(total, f8(g[i]) * f8(g[i]))
+        for span in range(k * spans // {chunks}, (k + 1) * spans // {chunks}):
+            part = {real}(0)
+            for i in range(span * {span}, min((span + 1) * {span}, n)):
+                part = plus(part, g[i] * g[i])
+            total += part
         squares[k] = total
 
 
@@ -365,6 +369,7 @@ def scale_{real}(g, n, factor):
         g[i] = g[i] * {real}(factor)
 
 """
+SPAN = 1 << 12  # squares that are added up in the gradient's own precision: few enough for each vector's lane
 CHUNKS = 4  # the squares of a gradient are added up in so many parts, however many threads there are
 UPDATE = 16  # work for a parameter, most of it that of memory
 ALONE = 1 << 14  # parameters that one thread updates sooner than several
@@ -380,7 +385,7 @@ def stores(kept: list[Value]) -> Iterator[str]:
 def updates(blocks: list[Any]) -> tuple[str, dict[str, np.ndarray], tuple[list[Unit], list[str], list[Unit]]]:
     """The optimizer's work after backward: functions, arrays, and what is done before and after a step is certain."""
     reals = [{"float32": "f4", "float64": "f8"}[block.dtype.name] for block in blocks]
-    functions = [NORM.format(real=real, chunks=CHUNKS) for real in dict.fromkeys(reals)]
+    functions = [NORM.format(real=real, chunks=CHUNKS, span=SPAN) for real in dict.fromkeys(reals)]
     of = [(f"p{i}_gradient, {block.size}", real) for i, (block, real) in enumerate(zip(blocks, reals, strict=True))]
     squares = [
         Unit([f"squares_{real}(p{i}_squares, {g}, lo, hi)"], shared(block.size, CHUNKS), work=block.size)

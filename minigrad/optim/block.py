@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import parallel
-from ..native import DATA, pointer_at
+from ..native import DATA, pointer_at, zeros
 from ..tensor import Tensor, tick
 from .kernel import kernel, read
 
@@ -45,9 +45,9 @@ class Block:
         self.dtype = params[0].dtype
         self.size = sum(p.size for p in params)
         in_place = len(params) == 1 and params[0]._data.flags.carray
-        self.values = params[0]._data.reshape(-1) if in_place else np.empty(self.size, self.dtype)
+        self.values = params[0]._data.reshape(-1) if in_place else zeros(self.size, self.dtype)
         self.shapes = [p.shape for p in params]
-        self.joined_gradient = np.empty(self.size, self.dtype)  # takes no memory until written to
+        self.joined_gradient = zeros(self.size, self.dtype)  # takes no memory until written to
         self.joined = pointer_at(id(self.joined_gradient) + DATA)
         views, places = self.views(self.values), self.views(self.joined_gradient)
         self.members = [(p, v, g, v.shape, v.strides) for p, v, g in zip(params, views, places, strict=True)]
@@ -78,7 +78,8 @@ class Block:
         self.rule = rule
         self.state = {}
         for name in read(rule).state:
-            self.state[name] = np.full(self.size, self.kind.initial(self.group, name), self.dtype)
+            self.state[name] = zeros(self.size, self.dtype)
+            self.state[name][:] = self.kind.initial(self.group, name)
             for view, values in zip(self.views(self.state[name]), known, strict=True):
                 if name in values:
                     view[...] = values[name]
