@@ -31,7 +31,7 @@ from .values import (
 )  # fmt: skip
 
 NARROW = 16  # an axis with fewer elements has no room for vectors
-ROWS, SHORT = 4, 64  # so many rows at a time, where a row has fewer elements than that
+ROWS, SHORT = (4, 5, 3), 64  # so many rows at a time, best without a rest, where a row has fewer elements than that
 GAPS = 4  # reading a vector from memory with gaps takes so many times as long
 SHARE = 20_000  # what a block has to compute (elements times cost) for a second thread to be worth its waiting
 WIDE = 512  # elements of a row that threads share by columns: those of shorter ones lie too close in the cache
@@ -341,7 +341,9 @@ class Loops(Block):
     @property
     def tile(self) -> int:
         """How many rows at a time."""
-        return ROWS if self.loops and self.row < SHORT else 1
+        if not self.loops or self.row >= SHORT:
+            return 1
+        return next((n for n in ROWS if self.loops[-1][1] % n == 0), ROWS[0])
 
     @property
     def grain(self) -> int:  # type: ignore[override]
@@ -482,8 +484,10 @@ class Products(Called):
         super().__init__([s])
         *self.stack, self.m, self.n = s.shape
         self.k = s.inputs[0].shape[-1]
-        operands = [operand(x) for x in s.inputs]
-        (self.a, self.a0, sa), (self.b, self.b0, sb) = operands
+        (self.a, self.a0, sa), (self.b, self.b0, sb) = map(operand, s.inputs)
+        if not s.home.in_rows:  # c.T = b.T a.T
+            self.m, self.n = self.n, self.m
+            self.a, self.a0, sa, self.b, self.b0, sb = self.b, self.b0, sb[::-1], self.a, self.a0, sa[::-1]
         self.product = Product(self.m, self.n, self.k, sa, sb, dtype=s.dtype.name)
 
     @property
@@ -500,7 +504,7 @@ class Products(Called):
 
     @property
     def work(self) -> int:
-        return math.prod(self.stack) * self.m * self.n * self.k // 16
+        return product_work(self.statements[0])
 
     def reads(self) -> list[Read]:
         return [*(Read(b, [], ZERO) for b in (self.a, self.b)), *self.scratch_read()]
@@ -512,6 +516,11 @@ class Products(Called):
         name = self.product.name
         call = f"{name}({s.home.name}, {c0}, {self.a.name}, {self.a0}, {self.b.name}, {self.b0}, {rows}, {self.room})"
         return nest(self.loops, [call], self.bounds)
+
+
+def product_work(s: Value) -> int:
+    """What a stack of products has to compute: so many multiplications are one instruction."""
+    return s.size * s.inputs[0].shape[-1] // 16
 
 
 def operand(x: Value) -> tuple[Buffer, Place, tuple[int, int]]:

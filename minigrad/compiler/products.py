@@ -2,7 +2,7 @@
 
 Each becomes a function of loops over tiles (`tiles.py`), and `plan` says which. Where the columns of b, not the rows,
 have no gaps, as in x @ W.T, some columns at a time are transposed into scratch memory first; or, for few rows, both
-sides are read along k.
+sides are read along k. Where c has few columns, and the columns of a have no gaps, vectors lie along columns of c.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ PRELUDE = f"from minigrad.compiler.tiles import product  # {REVISION:08x}\n"
 
 SUM = 3  # cycles to add up the lanes of a vector
 DEARER = 1.25  # times that dots take longer: they need more of the cache
+LATENCY = 4  # cycles until a sum can have its next term
 TRANSPOSE = 3  # cycles to transpose a vector's worth of numbers
 PAGE = 4096  # bytes: numbers this far apart compete for the same places of the cache
 BLOCK = 512  # terms of the sums at a time: what these read stays in the second cache
@@ -117,8 +118,8 @@ class Product(NamedTuple):
             f"# c ({self.m}, {self.n}) {'+=' if self.add else '='} a ({self.m}, {self.k}) @ b ({self.k}, {self.n})\n"
             f"{self.name} = product(\n"
             f"    '{self.name}', {self.n}, {self.k}, a={self.a_strides}, b={self.b_strides}, c={self.row},\n"
-            f"    add={self.add}, rows={plan.rows}, columns={plan.columns}, block={BLOCK},\n"
-            f"    dots={plan.dots}, packed={plan.packed}, dtype='{self.dtype}', width={plan.width}, fused={fused},\n)\n"
+            f"    add={self.add}, rows={plan.rows}, columns={plan.columns}, block={BLOCK}, along='{plan.along}',\n"
+            f"    packed={plan.packed}, dtype='{self.dtype}', width={plan.width}, fused={fused},\n)\n"
         )
 
 
@@ -128,7 +129,7 @@ class Plan(NamedTuple):
     rows: int
     columns: int
     width: int  # numbers in a vector
-    dots: bool  # vectors along k, or along the columns of b
+    along: str  # what a vector lies along: 'n' (a row of c), 'm' (a column) or 'k' (the terms of a sum)
     packed: bool  # the columns of a tile are first transposed, or copied, to scratch memory
 
 
@@ -136,18 +137,25 @@ class Plan(NamedTuple):
 def plan(p: Product, how: Processor) -> Plan:
     width = how.bytes // np.dtype(p.dtype).itemsize
     m, n = max(p.m, 1), max(p.n, 1)
-    vectors = -(-n // width)
+    high, wide = -(-m // width), -(-n // width)  # vectors
     far = m >= COPY and p.b_strides[0] * np.dtype(p.dtype).itemsize >= PAGE
     packed = n > 1 and (p.b_strides[1] != 1 or far)
-    if p.a_strides[1] == p.b_strides[0] == 1:  # a cycle has two multiplications
+    cycles = p.k * wide * (m / 2 + TRANSPOSE * packed)  # a cycle has two multiplications
+    if p.a_strides[1] == p.b_strides[0] == 1:
         dots = m * n * (-(-p.k // width) / 2 + SUM)
-        if DEARER * dots < p.k * vectors * (m / 2 + TRANSPOSE * packed):
+        if DEARER * dots < cycles:
             columns = even(n, 4 if m >= 4 else 8 // m)
-            return Plan(even(m, max(4, 8 // columns)), columns, width, True, False)
+            return Plan(even(m, max(4, 8 // columns)), columns, width, "k", False)
+    if p.a_strides[0] == 1:
+        columns = even(n, width)
+        across = even(high, max(1, (how.registers - 1) // (columns + 1)))
+        waiting = max(1, LATENCY / (columns * across / 2))
+        if p.k * high * n / 2 * waiting + m * wide * TRANSPOSE < cycles:
+            return Plan(across * width, columns, width, "m", False)
     # Eight sums or more on the way hide how long one takes; more than two vectors crowd the cache for no gain.
-    across = even(vectors, 3 if vectors == 3 else 2 if m >= 4 else 8 // m)
+    across = even(wide, 3 if wide == 3 else 2 if m >= 4 else 8 // m)
     rows = even(m, max(1, min(8, (how.registers - 1) // across - 1)))
-    return Plan(rows, min(n, across * width) if not packed else across * width, width, False, packed)
+    return Plan(rows, min(n, across * width) if not packed else across * width, width, "n", packed)
 
 
 def even(total: int, most: int) -> int:

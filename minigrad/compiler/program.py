@@ -11,7 +11,19 @@ from typing import NamedTuple
 
 from .. import parallel
 from ..native import ALIGNMENT
-from .blocks import NARROW, Block, Called, Loops, block_of, in_rows, lies_in_memory, made_by, solid
+from .blocks import (
+    NARROW,
+    SHARE,
+    Block,
+    Called,
+    Loops,
+    block_of,
+    in_rows,
+    lies_in_memory,
+    made_by,
+    product_work,
+    solid,
+)  # fmt: skip
 from .indices import variable
 from .values import (
     TYPES,
@@ -128,8 +140,9 @@ class Program:
         if value.buffer is not None or isinstance(value, Scalar) and value.shape == () and letter == "t":
             return
         narrow = len(value.shape) > 1 and value.shape[-1] < NARROW <= value.shape[-2]
-        swapped = narrow and isinstance(value, Map | Pick) and id(value) not in self.final
-        swapped = swapped and not any(isinstance(x, Kernel) for x in value.readers)
+        small = isinstance(value, Dot) and product_work(value) <= SHARE  # else threads share its rows, which are many
+        swapped = narrow and (isinstance(value, Map | Pick) or small) and id(value) not in self.final
+        swapped = swapped and not any(isinstance(x, Host | Kernel | Repeat) for x in value.readers)
         value.buffer = Buffer(value.shape, value.dtype, f"{letter}{next(self.numbers)}", swapped)
         self.buffers.append(value.buffer)
 

@@ -41,10 +41,10 @@ class Vectors:
             pointer = self.builder.gep(pointer, [index(offset)])
         return pointer
 
-    def load(self, pointer: Value, lanes: int) -> Value:
+    def load(self, pointer: Value, lanes: Value) -> Value:
         """A vector from memory, of which only the first lanes are read; the others are 0."""
         pointer = self.builder.bitcast(pointer, self.type.as_pointer())
-        if lanes == self.width:
+        if isinstance(lanes, int) and lanes == self.width:
             return self.builder.load(pointer, align=self.size)
         kinds = [self.type.as_pointer(), LANE, ir.VectorType(ir.IntType(1), self.width), self.type]
         masked = self.declared(f"llvm.masked.load.{self.name}.p0", self.type, kinds)
@@ -60,8 +60,13 @@ class Vectors:
         masked = self.declared(f"llvm.masked.store.{self.name}.p0", ir.VoidType(), kinds)
         self.builder.call(masked, [vector, pointer, ir.Constant(LANE, self.size), self.mask(lanes)])
 
-    def mask(self, lanes: int) -> Value:
-        return ir.Constant(ir.VectorType(ir.IntType(1), self.width), [lane < lanes for lane in range(self.width)])
+    def mask(self, lanes: Value) -> Value:
+        if isinstance(lanes, int):
+            return ir.Constant(ir.VectorType(ir.IntType(1), self.width), [lane < lanes for lane in range(self.width)])
+        kind = ir.VectorType(INDEX, self.width)
+        lanes = self.builder.insert_element(ir.Constant(kind, ir.Undefined), lanes, ir.Constant(LANE, 0))
+        places = ir.Constant(kind, list(range(self.width)))
+        return self.builder.icmp_signed("<", places, self.shuffle(lanes, lanes, [0] * self.width))
 
     def repeated(self, pointer: Value) -> Value:
         """A vector of one number in memory, again and again."""
@@ -94,15 +99,21 @@ class Vectors:
         return self.builder.extract_element(vector, ir.Constant(LANE, 0))
 
     def transposed(self, rows: list[Value]) -> list[Value]:
-        """As many vectors as they have lanes, transposed: each of log2(width) rounds interleaves the halves."""
-        half = self.width // 2
-        pairs = [lane + other for lane in range(self.width) for other in (0, self.width)]
-        for _ in range(half.bit_length()):
-            rows = [
-                self.shuffle(rows[r], rows[r + half], part)
-                for r in range(half)
-                for part in (pairs[: self.width], pairs[self.width :])
-            ]
+        """As many vectors as they have lanes, transposed.
+
+        A round exchanges a bit of the numbers of rows for one of the numbers of lanes: first among the lanes of 16
+        bytes each, then among these as a whole, since processors have fast instructions for either.
+        """
+        near = min(16 // self.size, self.width)
+        lanes = range(2 * self.width)  # of two rows
+        halves = [[i for i in lanes[: self.width] if (i % near >= near // 2) is late] for late in (False, True)]
+        interleaved = [[lane for i in half for lane in (i, i + self.width)] for half in halves]
+        parted = [[i for i in lanes if (i // near) % 2 == odd] for odd in (0, 1)]
+        rounds = [(1 << k, interleaved) for k in range(near.bit_length() - 1)][::-1]
+        rounds += [(1 << k, parted) for k in range(near.bit_length() - 1, self.width.bit_length() - 1)]
+        for apart, parts in rounds:
+            pairs = [(rows[r & ~apart], rows[r | apart], bool(r & apart)) for r in range(self.width)]
+            rows = [self.shuffle(x, y, parts[second]) for x, y, second in pairs]
         return rows
 
     def repeat(self, count: Value, totals: list[Value], body: Body) -> list[Value]:
@@ -148,7 +159,7 @@ def index(i: Value) -> Value:
 
 def product(
     name: str, n: int, k: int, *, a: tuple[int, int], b: tuple[int, int], c: int, add: bool, rows: int, columns: int,
-    block: int, dots: bool, packed: bool, dtype: str, width: int, fused: bool,
+    block: int, along: str, packed: bool, dtype: str, width: int, fused: bool,
 ) -> Any:  # fmt: skip
     """The function `name(c, at_c, a, at_a, b, at_b, lo, hi, scratch)` for compiled code; see `products.py`."""
 
@@ -169,7 +180,8 @@ def product(
     def define(function: Any) -> None:
         function.linkage = "linkonce_odr"  # wherever it is called from, it is the same
         function.attributes.add("noinline")
-        function.attributes.add("optsize")  # its loops need no unrolling
+        if along != "m":  # whose loop has so many instructions that it should begin with a line of the cache
+            function.attributes.add("optsize")  # its loops need no unrolling
         v = Vectors(ir.IRBuilder(function.append_basic_block()), dtype, width, fused)
         into, at_c, left, at_a, right, at_b, lo, hi, scratch = function.args
         into, left, right = v.at(into, at_c), v.at(left, at_a), v.at(right, at_b)
@@ -184,17 +196,22 @@ def product(
                         pack(v, scratch, columns, strip, b, terms, size)
                         strip, strides = scratch, (columns, 1)
                     with v.range(lo, hi, rows) as (i, _):
+                        if along == "m":
+                            corner, start = v.at(into, v.times(i, c), j), v.at(left, i, v.times(t, a[1]))
+                            count = v.builder.sub(hi, i)
+                            turned_tile(v, corner, c, count, rows, start, a[1], strip, b, terms, size, old)
+                            continue
                         last = v.builder.sub(v.least(v.builder.sub(hi, i), rows), index(1))
                         places = [v.builder.add(i, v.least(r, last)) for r in range(rows)]  # beyond hi, the last again
                         targets = [v.at(into, v.times(r, c), j) for r in places]
                         lefts = [v.at(left, v.times(r, a[0]), v.times(t, a[1])) for r in places]
-                        if dots:
+                        if along == "k":
                             rights = [v.at(strip, r * strides[1]) for r in range(size)]
                             dot_tile(v, targets, lefts, rights, k, add)
                         else:
                             tile(v, targets, lefts, a[1], strip, strides[0], terms, size, old)
 
-        if dots or k < 2 * block:
+        if along == "k" or k < 2 * block:
             sum_of(index(0), k, add)
         else:  # so many terms at a time that what they are made of stays in the cache; the last take what is left
             with v.range(0, k - k % block, block) as (t, _):
@@ -237,6 +254,41 @@ def tile(
     totals = v.repeat(terms, starts, step)
     for total, place in zip(totals, places, strict=True):
         v.store(total, *place)
+
+
+def turned_tile(
+    v: Vectors, corner: Value, row: int, count: Value, rows: int, left: Value, along: int, strip: Value,
+    b: tuple[int, int], terms: Value, columns: int, old: Value,
+) -> None:  # fmt: skip
+    """Columns of c with vectors along them: `count` rows, or all `rows` of the tile if there are as many."""
+    counts = [v.builder.sub(count, index(i)) for i in range(0, rows, v.width)]
+    last = v.builder.sub(count, index(1))
+
+    def target(i: int) -> Value:
+        """Where a row of c begins: beyond the count, that of the last."""
+        return v.at(corner, v.times(v.least(i, last), row))
+
+    def step(t: Value, totals: list[Value]) -> list[Value]:
+        start = v.at(left, v.times(t, along))
+        vectors = [v.load(v.at(start, i * v.width), n) for i, n in enumerate(counts)]
+        numbers = [v.repeated(v.at(strip, v.times(t, b[0]), j * b[1])) for j in range(columns)]
+        return v.add_products(totals, vectors, numbers)
+
+    starts = []
+    for i in range(0, rows, v.width):
+        if old is False:
+            starts += [v.zero] * columns
+        else:
+            starts += v.transposed([v.load(target(i + r), columns) for r in range(v.width)])[:columns]
+    if not isinstance(old, bool):
+        starts = [v.builder.select(old, start, v.zero) for start in starts]
+    totals = v.repeat(terms, starts, step)
+    unknown = ir.Constant(v.type, ir.Undefined)
+    for i in range(0, rows, v.width)[::-1]:  # from the end, so that the last row of all is written over what is beyond
+        first = i // v.width * columns
+        vectors = v.transposed(totals[first : first + columns] + [unknown] * (v.width - columns))
+        for r in range(v.width)[::-1]:
+            v.store(vectors[r], target(i + r), columns)
 
 
 def dot_tile(v: Vectors, targets: list[Value], lefts: list[Value], rights: list[Value], k: int, add: bool) -> None:

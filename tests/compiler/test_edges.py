@@ -57,6 +57,21 @@ def test_a_loop_may_begin_with_a_number():
     np.testing.assert_array_equal(ys.data, theirs.data)
 
 
+@pytest.mark.parametrize("start", [lambda a, b: a @ b, lambda a, b: mg.tanh(a @ b), lambda a, b: mg.tanh(a) @ b * 2])
+def test_a_loop_over_narrow_matrices(start):
+    """Which lie column by column elsewhere."""
+
+    def f(a, b, xs):
+        first = start(a, b)
+        return mg.scan(lambda c, x: (c * 0.5 + x + x @ (first.T @ first), mg.sum(c)), first, mg.tanh(first) * xs)
+
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(size=shape) / 8 for shape in ((32, 20), (20, 4), (5, 32, 4))]
+    (last, ys), (right, theirs) = mg.compile(f)(*arrays), f(*arrays)
+    np.testing.assert_allclose(last.data, right.data, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(ys.data, theirs.data, rtol=1e-10, atol=1e-12)
+
+
 def test_indices_in_a_list_are_not_those_in_a_tuple():
     x = np.arange(6.0).reshape(2, 3)
     np.testing.assert_array_equal(mg.compile(lambda x: x[0, 1] * x[[0, 1]])(x), x[0, 1] * x[[0, 1]])

@@ -142,21 +142,24 @@ def test_many_terms(k, b, add):
 def test_every_way_to_compute_a_product():
     how = Processor(64, 32, True)
     ways = {
-        Product(32, 64, 64, processor=how): (False, False),
-        Product(32, 64, 64, b=(1, 64), processor=how): (False, True),
-        Product(64, 40, 9, b=(1024, 1), processor=how): (False, True),
-        Product(64, 40, 9, b=(2050, 2), processor=how): (False, True),
-        Product(1, 64, 64, b=(1, 64), processor=how): (True, False),
+        Product(32, 64, 64, processor=how): ("n", False),
+        Product(32, 64, 64, b=(1, 64), processor=how): ("n", True),
+        Product(64, 40, 9, b=(1024, 1), processor=how): ("n", True),
+        Product(64, 40, 9, b=(2050, 2), processor=how): ("n", True),
+        Product(1, 64, 64, b=(1, 64), processor=how): ("k", False),
+        Product(64, 10, 32, a=(1, 64), processor=how): ("m", False),
+        Product(40, 20, 64, a=(1, 50), b=(1, 64), add=True, processor=how): ("m", False),
+        Product(40, 10, 2100, a=(1, 40), processor=how): ("m", False),
     }
     for product, way in ways.items():
-        assert (product.plan.dots, product.plan.packed) == way
+        assert (product.plan.along, product.plan.packed) == way
         check(product, 2, [5])
 
 
 def test_functions_that_reorder_sums_share_a_product_which_does_not():
     """Two callers that may reorder their sums, one for the first rows and one for the others."""
     product = Product(11, 3, 70, b=(1, 70), processor=Processor(32, 16, False))
-    assert product.plan.dots
+    assert product.plan.along == "k"
     arguments = "c, at_c, a, at_a, b, at_b, lo, hi, scratch"
     lines = ["from numba import njit", PRELUDE, product.source()]
     for caller in ("first", "second"):
