@@ -107,6 +107,17 @@ def call_host(typingctx: Any, address: Any, i: Any) -> Any:
 
 
 @intrinsic
+def draw_uint32(typingctx: Any, address: Any, state: Any) -> Any:
+    """The next number of a generator: by the C function at this address, of the generator's state."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        function = builder.inttoptr(args[0], ir.FunctionType(ir.IntType(32), [INT]).as_pointer())
+        return builder.call(function, [args[1]])
+
+    return types.uint32(types.int64, types.int64), generate
+
+
+@intrinsic
 def count(typingctx: Any, counter: Any) -> Any:
     """Add 1 to a number that several threads count with."""
 

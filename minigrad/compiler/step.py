@@ -27,6 +27,7 @@ from .capture import Capture, capturing
 from .lower import Lowering
 from .memories import Variables, changed_memory, memories
 from .program import Program
+from .shuffling import permutations
 from .trace import CaptureError, Node, live, noded, tensor_of
 from .trust import check
 from .units import LEFT, Unit
@@ -509,12 +510,13 @@ class CompiledStep:
             draws = self.ready(X, Y, size).draws
             together = 1 if draws or len(X) % size else max(1, TOGETHER // len(X))
         while epochs:
-            orders = [rng.permutation(len(X)) if shuffle else np.arange(len(X)) for _ in range(min(together, epochs))]
-            epoch = Epoch(self, X, Y, size, np.concatenate(orders))
+            some = min(together, epochs)
+            order = permutations(rng, len(X), some) if shuffle else np.tile(np.arange(len(X)), some)
+            epoch = Epoch(self, X, Y, size, order)
             while epoch.left:
                 epoch.advance()
             found.append(epoch.record[: epoch.done, 0])
-            epochs = 0 if epoch.failed else epochs - len(orders)
+            epochs = 0 if epoch.failed else epochs - some
         return np.concatenate(found)
 
     def ready(self, X: np.ndarray, Y: np.ndarray, size: int) -> StepCode:
