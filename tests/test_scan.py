@@ -193,7 +193,7 @@ class Captured:
         from minigrad.compiler.capture import capturing
         from minigrad.compiler.trace import Replay, tensor_of
 
-        with capturing([]) as capture:
+        with capturing() as capture:
             inputs = [capture.trace.input(f"x{i}", x) for i, x in enumerate(arrays)]
             outputs = [y._data for y in flatten(f(*map(tensor_of, inputs)))[0]]
             self.required = capture.required
@@ -336,7 +336,7 @@ def test_a_tensor_that_the_body_changes():
         pytest.raises(
             CaptureError, match=r"tensor of shape \(2,\) is changed in the body of a loop.*part of the carry"
         ),
-        capturing([mean]) as capture,
+        capturing() as capture,
     ):
         mg.scan(step, 0.0, mg.tensor(capture.trace.input("x", np.ones((3, 2)))))
     np.testing.assert_array_equal(mean.data, 0)

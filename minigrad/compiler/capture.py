@@ -1,22 +1,24 @@
-"""Capture: a function runs once on tensors that hold traced arrays, and all is put back afterwards.
+"""Capture: a function runs once on tensors that seem to hold traced arrays.
 
-Every tensor that there is holds a traced array meanwhile, so whatever the function reads is an input of the trace,
-which each call reads anew, and whatever it changes is noticed. What it makes itself holds arrays until it meets one of
-the others: so constants are computed once.
+Meanwhile the slots of Tensor lead, in the thread that captures, to a shadow of every tensor that was there before: a
+second tensor, which holds a traced array. So whatever the function reads is an input of the trace, which each call
+reads anew; whatever it changes is noticed, and is a change of shadows; and other threads see nothing of it. What the
+function makes itself has no shadow, and holds arrays until it meets one of the others: so constants are computed once.
 """
 
 from __future__ import annotations
 
-import gc
 import random as python_random
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
 
 from .. import random
-from ..batching import innermost_array
+from ..batching import StandIn, innermost_array
 from ..ops.card import Op, each
 from ..tensor import PLAIN, Tensor, as_tensor, describe, mode, recording
 from ..transforms import pull
@@ -74,6 +76,7 @@ class Capture:
 
     def __init__(self) -> None:
         self.trace = Trace()
+        self.trace.thread = threading.get_ident()
         self.draws: list[Draw] = []
         self.drawn: dict[tuple, Node] = {}
         self.checks: list[tuple[Any, list[Any]]] | None = (
@@ -83,9 +86,40 @@ class Capture:
         self.modules: dict[Any, bool] = {}  # those that were called, and whether they were training
         self.required: list[tuple[list[Any], Callable[..., Exception]]] = []  # what must hold, what to show, the error
         self.inputs: list[tuple[Tensor, Node]] = []  # the tensors that hold traced arrays
+        self.held: list[TracedArray] = []  # these
         self.arguments: list[tuple[int, Node]] = []  # which argument an input is
-        self.held: dict[int, Any] = {}  # by id of the tensor: what it held before
+        self.shadows: dict[int, tuple[Tensor, Tensor]] = {}  # by id of the tensor, which is kept alive: its shadow
+        self.made: dict[int, Any] = {}  # by id: weak references to the tensors that the function makes
         self.changed: list[tuple[Tensor, Any, Any]] = []  # tensors whose data was changed: what they hold now, and held
+
+    def seen(self, t: Tensor) -> Tensor:
+        """What this thread sees in place of a tensor: its shadow, or itself if it was made during the capture."""
+        if id(t) in self.shadows:
+            return self.shadows[id(t)][1]
+        made = self.made.get(id(t))
+        if made is not None and made() is t:
+            return t
+        if not has_data(t):
+            self.made[id(t)] = weakref.ref(t)
+            return t
+        if (by_others := elsewhere.get(id(t))) is not None and by_others() is t:
+            raise CaptureError(
+                f"{user_line()}: a tensor is used that another thread has made while this function was captured, and "
+                "calls of the compiled function would not make it anew: compute it in the function's own thread"
+            )
+        shadow = Tensor.__new__(Tensor)
+        for slot in SLOTS.values():
+            with suppress(AttributeError):  # of a slot that was never set
+                slot.__set__(shadow, slot.__get__(t))
+        self.shadows[id(t)] = t, shadow
+        data = SLOTS["_data"].__get__(t)
+        if not isinstance(data, StandIn) and not data.dtype.hasobject:  # which hold symbols
+            traced = self.trace.input(t.name or f"tensor{len(self.inputs)}", np.asarray(data))
+            SLOTS["_data"].__set__(shadow, traced)
+            SLOTS["_changed"].__set__(shadow, 0)
+            self.inputs.append((t, traced.node))
+            self.held.append(traced)
+        return shadow
 
     # ---- what the library asks a capture ------------------------------------------------------------------------
 
@@ -167,49 +201,91 @@ def bare(x: Any) -> Any:
     return x._data if isinstance(x, Tensor) else x if x is None else np.asarray(x)
 
 
-@contextmanager
-def capturing(tensors: Sequence[Tensor] | None = None, trace: Trace | None = None) -> Iterator[Capture]:
-    """Inside, tensors (all that there are, unless some are given) hold traced arrays, and random draws are traced.
+# ---- what tensors seem to be while a function is captured ----------------------------------------------------------
 
-    Afterwards they hold what they held before, whatever happened.
-    """
-    capture = Capture()
-    capture.trace = trace or capture.trace
-    if gc.get_freeze_count():
-        gc.unfreeze()  # which hides objects from the search below, and is for programs that are about to fork
-    held = [x for x in gc.get_referrers(Tensor) if type(x) is Tensor] if tensors is None else list(tensors)
-    held = [t for t in held if holds_numbers(t)]
-    before = [(t, t._data, t._changed, t._born, t._grad) for t in held]
-    capture.held = {id(t): t._data for t in held}
-    generator, outer, others = random.generator(), mode.capture, other_generators()
-    if outer is not None:
-        raise RuntimeError("a capture inside a capture")
-    mode.capture = capture
+SLOTS = {name: vars(Tensor)[name] for name in Tensor.__slots__ if name != "__weakref__"}
+elsewhere: dict[
+    int, Any
+] = {}  # by id: weak references to the tensors that threads which capture nothing make meanwhile
+captures, lock = 0, threading.Lock()
+
+
+class Seen:
+    """Stands in for a slot of Tensor: in a thread that captures it leads to shadows."""
+
+    def __init__(self, slot: Any) -> None:
+        self.slot = slot
+
+    def __get__(self, t: Any, kind: Any = None) -> Any:
+        capture = mode.capture
+        return self.slot.__get__(t if capture is None or t is None else capture.seen(t), kind)
+
+    def __set__(self, t: Any, value: Any) -> None:
+        capture = mode.capture
+        if capture is None and not has_data(t):
+            elsewhere[id(t)] = weakref.ref(t)
+        self.slot.__set__(t if capture is None else capture.seen(t), value)
+
+
+def has_data(t: Tensor) -> bool:
+    """Not so for a tensor that is being made."""
     try:
-        for i, t in enumerate(held):
-            data = np.asarray(t._data)
-            t._data, t._changed = capture.trace.input(t.name or f"tensor{i}", data), 0
-            capture.inputs.append((t, t._data.node))
-        arrays = [t._data for t in held]
-        yield capture
-        for (t, node), array in zip(capture.inputs, arrays, strict=True):
-            if not isinstance(t._data, TracedArray) or t._data.node is not node:
-                capture.changed.append((t, t._data, array))
-        check_effects(before, generator)
-        if str(other_generators()) != str(others):
-            raise CaptureError(
-                "numbers are drawn from numpy.random or Python's random, which would be the same in every call: draw "
-                "them by mg.random, which compiled functions draw anew"
-            )
+        SLOTS["_data"].__get__(t)
+    except AttributeError:
+        return False
+    return True
+
+
+@contextmanager
+def shadows() -> Iterator[None]:
+    """Inside, threads that capture see shadows of tensors."""
+    global captures
+    with lock:
+        captures += 1
+        if captures == 1:
+            for name, slot in SLOTS.items():
+                setattr(Tensor, name, Seen(slot))
+    try:
+        yield
     finally:
-        mode.capture = None
-        np.random.get_bit_generator().state = others[0]  # type: ignore[attr-defined]
-        python_random.setstate(others[1])
-        random._generator = generator
-        for drawn, state in capture.states.values():
-            drawn.bit_generator.state = state
-        for t, data, changed, born, grad in before:
-            t._data, t._changed, t._born, t._grad = data, changed, born, grad
+        with lock:
+            captures -= 1
+            if captures == 0:
+                for name, slot in SLOTS.items():
+                    setattr(Tensor, name, slot)
+                elsewhere.clear()
+
+
+@contextmanager
+def capturing() -> Iterator[Capture]:
+    """Inside, in this thread, tensors seem to hold traced arrays, and random draws are traced.
+
+    Afterwards all is as it was before, whatever happened.
+    """
+    if mode.capture is not None:
+        raise RuntimeError("a capture inside a capture")
+    capture = Capture()
+    generator, others = random.generator(), other_generators()
+    with shadows():
+        mode.capture = capture
+        try:
+            yield capture
+            for (t, node), held in zip(capture.inputs, capture.held, strict=True):
+                if not isinstance(t._data, TracedArray) or t._data.node is not node:
+                    capture.changed.append((t, t._data, held))
+            check_effects(capture, generator)
+            if str(other_generators()) != str(others):
+                raise CaptureError(
+                    "numbers are drawn from numpy.random or Python's random, which would be the same in every call: "
+                    "draw them by mg.random, which compiled functions draw anew"
+                )
+        finally:
+            mode.capture = capture.trace.thread = None
+            np.random.get_bit_generator().state = others[0]  # type: ignore[attr-defined]
+            python_random.setstate(others[1])
+            random._generator = generator
+            for drawn, state in capture.states.values():
+                drawn.bit_generator.state = state
 
 
 def other_generators() -> tuple[Any, Any]:
@@ -217,26 +293,19 @@ def other_generators() -> tuple[Any, Any]:
     return np.random.get_bit_generator().state, python_random.getstate()  # type: ignore[attr-defined]
 
 
-def holds_numbers(t: Tensor) -> bool:
-    """Not so: symbols, what an earlier capture has left behind, and a tensor that is being made in another thread."""
-    data = getattr(t, "_data", None)
-    return isinstance(data, np.ndarray | np.generic) and not data.dtype.hasobject
-
-
-def check_effects(before: list[tuple], generator: Any) -> None:
+def check_effects(capture: Capture, generator: Any) -> None:
     """Raise CaptureError for effects of a function that a call of the compiled one would not have."""
-    for t, _, _, _, grad in before:
-        if t._grad is not grad:
+    for t, shadow in capture.shadows.values():
+        before, now = ([SLOTS[name].__get__(x) for name in ("_grad", "requires_grad", "_keep")] for x in (t, shadow))
+        if now[0] is not before[0]:
             raise CaptureError(
                 f"backward inside a compiled function would leave a gradient in .grad of {describe(t)}, and calls of "
                 "the compiled function leave none: return mg.grad(f) or mg.value_and_grad(f) by what it needs instead"
             )
+        if now[1] is not before[1] or now[2] is not before[2]:
+            raise CaptureError(
+                f"requires_grad_, retain_grad or register_hook of {describe(t)} inside a compiled function would take "
+                "effect once only: call it before"
+            )
     if random._generator is not generator:
         raise CaptureError("mg.random.seed inside a compiled function would take effect once only: call it before")
-
-
-@contextmanager
-def traced(trace: Trace, tensors: list[Tensor]) -> Iterator[Capture]:
-    """Inside, these tensors hold traced arrays, and what is drawn at random is traced."""
-    with capturing(tensors, trace) as capture:
-        yield capture

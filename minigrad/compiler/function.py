@@ -64,11 +64,13 @@ class Captured:
 
     def __init__(self, f: Callable, args: tuple, kwargs: dict, engine: Callable) -> None:
         leaves, rebuild = flatten((args, kwargs))
+        arrays = [x if static(x) or isinstance(x, float) else native_order(plain(x)) for x in leaves]
         with capturing() as capture:
-            given = arguments(capture, leaves)
+            given = arguments(capture, leaves, arrays)
             args, kwargs = rebuild(iter(given))
             result = f(*args, **kwargs)
             self.results, self.rebuild = flatten(result)
+            outside = {id(x) for x in self.results if isinstance(x, Tensor) and capture.seen(x) is not x}
         self.draws, self.required, self.modules = capture.draws, capture.required, list(capture.modules)
         self.attributes, self.clock = [value for module in self.modules for value in vars(module).values()], clock[0]
         self.lock = threading.RLock()
@@ -77,7 +79,7 @@ class Captured:
         sources: dict[Node, Any] = {node: t for t, node in capture.inputs}
         sources |= {draw.node: i for i, draw in enumerate(self.draws)}
         names = {id(x): i for i, x in reversed(list(enumerate(given))) if not static(x)}  # results may be among
-        names |= {id(x): x for x in self.results if id(x) in capture.held}  # these, and the tensors outside
+        names |= {id(x): x for x in self.results if id(x) in outside}  # these, and the tensors outside
         self.changed: list[tuple[Any, Any, bool]] = [(t, data, data is before) for t, data, before in capture.changed]
         for i, before in capture.arguments:
             sources[before] = (i,)
@@ -94,7 +96,7 @@ class Captured:
         order = {key: i for i, key in enumerate(made)}
         self.makers, self.order = list(made.values()), [order[id(x)] for x in self.results]
         for x in self.results:
-            if isinstance(x, Tensor) and id(x) not in capture.held:  # it would keep the graph of the capture alive
+            if isinstance(x, Tensor) and id(x) not in outside:  # it would keep the graph of the capture alive
                 x._op, x._inputs = None, ()
 
     def fits(self) -> bool:
@@ -149,13 +151,12 @@ class Captured:
         return (lambda found, leaves: found[i].item()) if x.weak else lambda found, leaves: np.array(found[i])[()]
 
 
-def arguments(capture: Capture, leaves: list[Any]) -> list[Any]:
+def arguments(capture: Capture, leaves: list[Any], arrays: list[Any]) -> list[Any]:
     """The arguments of the capture: traced arrays, and tensors that hold them, in place of arrays and tensors."""
     made: dict[int, Any] = {}
-    for i, x in enumerate(leaves):
+    for i, (x, data) in enumerate(zip(leaves, arrays, strict=True)):
         if static(x) or id(x) in made:
             continue
-        data = x if isinstance(x, float) else native_order(capture.held.get(id(x), plain(x)))
         traced = capture.trace.input(f"argument{i}", data)
         capture.arguments.append((i, traced.node))
         made[id(x)] = Tensor(traced, x.requires_grad, x.name) if isinstance(x, Tensor) else traced  # type: ignore[arg-type]

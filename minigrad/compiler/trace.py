@@ -12,6 +12,7 @@ node, whose Python function is called with arrays when the trace runs.
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,7 @@ class Trace:
         self.number = tick()  # a loop's is higher than that of the trace around it
         self.outside: dict[Node, tuple[TracedArray, Node]] = {}  # what a loop uses of the traces around it: its inputs
         self.over = False  # when a step of a loop has been traced
+        self.thread: int | None = None  # that captures, as long as it does
 
     def add(self, function: Any, args: tuple, kwargs: dict[str, Any], value: Any, memory: Memory | None = None) -> Any:
         if self.over:
@@ -251,6 +253,11 @@ class TracedArray(StandIn):
             raise CaptureError(
                 f"{user_line()}: a tensor is used that an earlier capture of a function has kept: return it, or make "
                 "it outside of the function"
+            )
+        if self.trace.root.thread not in (None, threading.get_ident()):
+            raise CaptureError(
+                f"{user_line()}: a value of a function that is being captured is used in another thread, which is not "
+                "captured: compute it in the function's own thread"
             )
         return self._node
 
