@@ -9,10 +9,12 @@ function makes itself has no shadow, and holds arrays until it meets one of the 
 from __future__ import annotations
 
 import random as python_random
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -88,6 +90,7 @@ class Capture:
         self.inputs: list[tuple[Tensor, Node]] = []  # the tensors that hold traced arrays
         self.held: list[TracedArray] = []  # these
         self.arguments: list[tuple[int, Node]] = []  # which argument an input is
+        self.raised: list[tuple[CaptureError, list[FrameType]]] = []  # what the function must let through, and where
         self.shadows: dict[int, tuple[Tensor, Tensor]] = {}  # by id of the tensor, which is kept alive: its shadow
         self.made: dict[int, Any] = {}  # by id: weak references to the tensors that the function makes
         self.changed: list[tuple[Tensor, Any, Any]] = []  # tensors whose data was changed: what they hold now, and held
@@ -123,6 +126,11 @@ class Capture:
 
     # ---- what the library asks a capture ------------------------------------------------------------------------
 
+    def handled(self) -> None:
+        """Forget the errors of the call that runs who asks: the library has another way."""
+        call = sys._getframe(2)
+        self.raised = [(error, calls) for error, calls in self.raised if call not in calls]
+
     def reads(self, nest: Any) -> bool:
         return self.trace.reads(nest)
 
@@ -137,6 +145,7 @@ class Capture:
         arrays = [x._data if isinstance(x, Tensor) else x for x in args]
         if not self.reads((arrays, params)) or getattr(error, "final", False):
             raise error
+        self.handled()
         if not any(isinstance(x, Tensor) for x in args):
             return self.host(rule, args, params)
         return HostRule(rule, params)(*args)
@@ -147,6 +156,7 @@ class Capture:
 
     def rules(self, rule: Callable, args: tuple, params: dict[str, Any], error: Exception) -> Any:
         """The same for a rule that gives the gradients by all inputs."""
+        self.handled()
         if not any(isinstance(x, Tensor) for x in args):
             return self.rule(rule, args, params, error)
         of_input = [lambda *xs, i=i, **ps: rule(*xs, **ps)[i] for i in range(len(args) - 2)]
@@ -270,6 +280,8 @@ def capturing() -> Iterator[Capture]:
         mode.capture = capture
         try:
             yield capture
+            if capture.raised:
+                raise capture.raised[0][0]
             for (t, node), held in zip(capture.inputs, capture.held, strict=True):
                 if not isinstance(t._data, TracedArray) or t._data.node is not node:
                     capture.changed.append((t, t._data, held))

@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,23 @@ HERE, NUMPY = str(Path(__file__).parents[1]), str(Path(np.__file__).parent)
 
 class CaptureError(TypeError):
     """A function that cannot be compiled: it looks at values, which later calls will not share."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        if mode.capture is not None:  # which raises it in the end, even if the function does not let it through
+            mode.capture.raised.append((self, list(frames())))
+
+
+def frames() -> Iterator[FrameType]:
+    """The calls that are running, the innermost first."""
+    frame = sys._getframe(2)
+    while frame is not None:
+        yield frame
+        frame = frame.f_back  # type: ignore[assignment]
+
+
+class NoAttribute(CaptureError, AttributeError):
+    """An attribute that arrays have and traced arrays lack."""
 
 
 class UnevenError(CaptureError):
@@ -49,10 +67,11 @@ class Node:
         (method, ufunc)         ufunc.reduce, .accumulate, ...
     """
 
-    __slots__ = ("args", "function", "index", "kwargs", "line", "value", "weak")
+    __slots__ = ("args", "function", "index", "kind", "kwargs", "line", "value", "weak")
 
     def __init__(self, function: Any, args: tuple, kwargs: dict[str, Any], value: Any, index: int, line: str) -> None:
-        self.function, self.args, self.kwargs, self.value = function, args, kwargs, value
+        self.function, self.args, self.kwargs = function, args, kwargs
+        self.value, self.kind = value, type(value)
         self.index, self.line = index, line
         self.weak = False  # a number of Python's, or a result of such numbers: it leaves arrays their dtype
 
@@ -117,6 +136,7 @@ class Trace:
         if self.over:
             raise CaptureError(f"{user_line()}: a value of one step of a loop is used after the loop: return it as y")
         node = Node(function, args, kwargs, np.asarray(value), len(self.nodes), user_line())
+        node.kind = type(value)
         self.nodes.append(node)
         return TracedArray(self, node, memory)
 
@@ -261,6 +281,12 @@ class TracedArray(StandIn):
             )
         return self._node
 
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        """The type of what it stands for, to users who ask by isinstance: they go the way that they go with arrays."""
+        ours = sys._getframe(1).f_code.co_filename.startswith((HERE, NUMPY))
+        return TracedArray if ours else float if self.weak else self._node.kind
+
     # ---- what does not depend on the elements -------------------------------------------------------------------
 
     shape = property(lambda self: self._node.value.shape)
@@ -376,7 +402,10 @@ class TracedArray(StandIn):
 
     def __getattr__(self, name: str) -> Any:
         if name not in METHODS:
-            raise AttributeError(f"inside a function that is compiled, arrays have no attribute {name!r}")
+            sentence = f"inside a function that is compiled, arrays have no attribute {name!r}"
+            if name.startswith("_") or not hasattr(np.ndarray, name):
+                raise AttributeError(sentence)
+            raise NoAttribute(f"{user_line()}: {sentence}: use mg's or NumPy's functions")
         function = getattr(np, name)
         return lambda *args, **kwargs: function(self, *args, **kwargs)
 

@@ -116,11 +116,12 @@ class Op:
         """The values in a function that is compiled, where `forward` does not take its arrays: it runs as one piece."""
         if getattr(first, "final", False):
             raise first
+        mode.capture.handled()
         if any(isinstance(x, np.ndarray) for x in arrays):
             try:
                 return self.forward(*mode.capture.alike(arrays), **params)
             except Exception:  # whatever it was: the function was not made for this
-                pass
+                mode.capture.handled()
         try:
             return mode.capture.host(self.values, arrays, params)
         except Exception as error:

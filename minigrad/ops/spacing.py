@@ -114,6 +114,6 @@ def geomspace(
 
 def _in_dtype(y, dtype, *ends):
     """The numbers in the dtype asked for: between ends that are plain numbers, by default, in the default dtype."""
-    if dtype is None and all(isinstance(x, int | float | np.integer) for x in ends):
+    if dtype is None and all(isinstance(x, int | float | np.integer) or getattr(x, "weak", False) for x in ends):
         dtype = default_dtype()
     return y if dtype is None or y.dtype == dtype else astype(y, dtype)

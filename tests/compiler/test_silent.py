@@ -114,3 +114,53 @@ def test_flags_of_tensors_outside():
     with pytest.raises(CaptureError, match="requires_grad_.* would take effect once only: call it before"):
         mg.compile(f)(X)
     assert not w.requires_grad
+
+
+# ---- code that looks at what it is given -----------------------------------------------------------------------------
+
+
+def swallowing(x):
+    try:
+        return x * float(x.sum())
+    except Exception:
+        return x * 0
+
+
+SWALLOWED = {
+    "float": swallowing,
+    "hasattr": lambda x: x * 2 if hasattr(x.data if isinstance(x, Tensor) else x, "partition") else x,
+    "getattr": lambda x: getattr(x.data if isinstance(x, Tensor) else x, "byteswap", lambda: 3)() * x,
+}
+
+
+@pytest.mark.parametrize("wrap", [mg.tensor, np.array], ids=["tensor", "array"])
+@pytest.mark.parametrize("name", SWALLOWED)
+def test_errors_of_a_capture_that_the_function_catches(name, wrap):
+    with pytest.raises(CaptureError, match=r"test_silent.py:\d+: "):
+        mg.compile(SWALLOWED[name])(wrap(X))
+
+
+def test_errors_that_are_not_about_the_capture_may_be_caught():
+    def f(x):
+        try:
+            return x @ np.ones(7)
+        except ValueError:
+            return mg.linalg.expm(mg.outer(x, x))  # one piece, since SciPy's code looks at values
+
+    np.testing.assert_allclose(mg.compile(f)(X / 4).data, f(X / 4).data, 1e-12)
+
+
+def kinds(x, t, scale):
+    asked = isinstance(x, np.ndarray), isinstance(t.data, np.ndarray), isinstance(scale, float), isinstance(x, float)
+    asked += isinstance(np.sum(x), np.floating), isinstance(np.sum(x), float), isinstance(scale * 2, float)
+    return x * np.array([2.0**-i * a for i, a in enumerate(asked)]).sum() + t + mg.linspace(0.0, scale, 3)
+
+
+def test_isinstance_says_what_it_would_say_of_arrays():
+    ours = mg.compile(kinds)(X, mg.tensor(X), 0.5)
+    np.testing.assert_allclose(ours.data, kinds(X, mg.tensor(X), 0.5).data, 1e-15)
+    mg.set_default_dtype(np.float32)
+    try:
+        assert mg.compile(lambda p: mg.linspace(0.0, p, 3))(0.5).dtype == np.float32
+    finally:
+        mg.set_default_dtype(np.float64)
