@@ -126,9 +126,9 @@ class Capture:
 
     # ---- what the library asks a capture ------------------------------------------------------------------------
 
-    def handled(self) -> None:
-        """Forget the errors of the call that runs who asks: the library has another way."""
-        call = sys._getframe(2)
+    def handled(self, up: int = 2) -> None:
+        """Forget the errors of a call, so many calls up from here: the library has another way to do its work."""
+        call = sys._getframe(up)
         self.raised = [(error, calls) for error, calls in self.raised if call not in calls]
 
     def reads(self, nest: Any) -> bool:
@@ -145,7 +145,7 @@ class Capture:
         arrays = [x._data if isinstance(x, Tensor) else x for x in args]
         if not self.reads((arrays, params)) or getattr(error, "final", False):
             raise error
-        self.handled()
+        self.handled(3)
         if not any(isinstance(x, Tensor) for x in args):
             return self.host(rule, args, params)
         return HostRule(rule, params)(*args)
@@ -293,6 +293,7 @@ def capturing() -> Iterator[Capture]:
                 )
         finally:
             mode.capture = capture.trace.thread = None
+            capture.raised = []  # with which go the calls
             np.random.get_bit_generator().state = others[0]  # type: ignore[attr-defined]
             python_random.setstate(others[1])
             random._generator = generator

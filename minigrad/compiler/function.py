@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import re
 import threading
-from collections.abc import Callable, Sequence
-from operator import is_
+from collections.abc import Callable, Iterable, Sequence
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -14,17 +14,17 @@ import numpy as np
 from .. import autodiff
 from ..batching import StandIn
 from ..nests import flatten
-from ..nn.module import clock
-from ..tensor import RECORD, Tensor, default_dtype, mode, plain, warn_once
+from ..nn import Module
+from ..tensor import RECORD, Tensor, default_dtype, mode, plain, tick, warn_once
 from .assembly import Code
 from .capture import Capture, capturing
 from .lower import Lowering
-from .memories import Variables
+from .memories import SIMPLE, State, Watch
 from .program import Program
-from .trace import Node, Trace, TracedArray, live, noded
+from .trace import CaptureError, Node, Trace, TracedArray, live, noded
 from .trust import check
 
-LIMIT = 16  # captures of one function, before it is said that there are too many
+LIMIT = 16  # captures of one function that are kept
 
 
 class Native:
@@ -62,24 +62,36 @@ class Native:
 class Captured:
     """A function for arguments of certain shapes and dtypes: what a call reads, runs, writes and returns."""
 
-    def __init__(self, f: Callable, args: tuple, kwargs: dict, engine: Callable) -> None:
+    def __init__(self, f: Callable, args: tuple, kwargs: dict, engine: Callable, outside: Outside) -> None:
         leaves, rebuild = flatten((args, kwargs))
         arrays = [x if static(x) or isinstance(x, float) else native_order(plain(x)) for x in leaves]
-        with capturing() as capture:
-            given = arguments(capture, leaves, arrays)
-            args, kwargs = rebuild(iter(given))
-            result = f(*args, **kwargs)
-            self.results, self.rebuild = flatten(result)
-            outside = {id(x) for x in self.results if isinstance(x, Tensor) and capture.seen(x) is not x}
-        self.draws, self.required, self.modules = capture.draws, capture.required, list(capture.modules)
-        self.attributes, self.clock = [value for module in self.modules for value in vars(module).values()], clock[0]
+        for last in (False, True):
+            state = outside.states(leaves)
+            with capturing() as capture:
+                given = arguments(capture, leaves, arrays)
+                args, kwargs = rebuild(iter(given))
+                result = f(*args, **kwargs)
+                self.results, self.rebuild = flatten(result)
+                theirs = {id(x) for x in self.results if isinstance(x, Tensor) and capture.seen(x) is not x}
+            changed = differing(state, outside.states(leaves))
+            if changed is None:
+                break
+            if last:  # it was not that the first call prepares what the next ones find
+                raise CaptureError(
+                    f"{changed} is changed by every call of {getattr(f, '__name__', 'the function')}, and calls of the "
+                    "compiled function would not change it: return what is to be kept, or keep it in a tensor"
+                )
+        outside.called(capture.modules)
+        self.draws, self.required = capture.draws, capture.required
+        self.tensors = [(t, t._data.dtype, t.requires_grad) for t, _ in capture.inputs]
+        self.used = tick()
         self.lock = threading.RLock()
         arrays = [x._data if isinstance(x, Tensor) else x for x in given]
         traced = {i: x for i, x in enumerate(arrays) if isinstance(x, TracedArray)}
         sources: dict[Node, Any] = {node: t for t, node in capture.inputs}
         sources |= {draw.node: i for i, draw in enumerate(self.draws)}
         names = {id(x): i for i, x in reversed(list(enumerate(given))) if not static(x)}  # results may be among
-        names |= {id(x): x for x in self.results if id(x) in outside}  # these, and the tensors outside
+        names |= {id(x): x for x in self.results if id(x) in theirs}  # these, and the tensors outside
         self.changed: list[tuple[Any, Any, bool]] = [(t, data, data is before) for t, data, before in capture.changed]
         for i, before in capture.arguments:
             sources[before] = (i,)
@@ -96,17 +108,15 @@ class Captured:
         order = {key: i for i, key in enumerate(made)}
         self.makers, self.order = list(made.values()), [order[id(x)] for x in self.results]
         for x in self.results:
-            if isinstance(x, Tensor) and id(x) not in outside:  # it would keep the graph of the capture alive
+            if isinstance(x, Tensor) and id(x) not in theirs:  # it would keep the graph of the capture alive
                 x._op, x._inputs = None, ()
 
     def fits(self) -> bool:
-        """Whether the layers that the function calls have the attributes that they had."""
-        if clock[0] == self.clock:
-            return True
-        now = [value for module in self.modules for value in vars(module).values()]
-        if len(now) != len(self.attributes) or not all(map(is_, now, self.attributes)):
-            return False
-        self.clock = clock[0]
+        """Whether the tensors that the function uses without being given them have the dtypes that they had."""
+        for t, dtype, requires_grad in self.tensors:
+            if t._data.dtype != dtype or t.requires_grad is not requires_grad:
+                return False
+        self.used = tick()
         return True
 
     def __call__(self, leaves: list[Any]) -> Any:
@@ -214,28 +224,36 @@ def form(x: Any, leaves: list[Any]) -> Any:
 
 
 class Outside:
-    """The variables around a function, as far as its own lines name them: numbers, texts, tensors and arrays."""
+    """What a function reads beside the values of its arguments: see `Watch`."""
 
     def __init__(self, f: Any) -> None:
-        self.f = f
-        self.look()
+        self.watch = Watch(f)
+        self.objects: dict[int, tuple[Any, Watch]] = {}  # by id: arguments, such as the self of a method
 
-    def look(self) -> None:
-        self.variables = Variables(self.f)
-        self.found = tuple([same_as(x) for x in self.variables.values()])
+    def states(self, leaves: list[Any]) -> tuple[State, ...]:
+        """What all of it is: where it is something else, another capture is needed."""
+        return self.watch.state(), *[self.of(x).state() for x in leaves if type(x) not in KNOWN and static(x)]
 
-    def now(self) -> tuple:
-        """What they are: others need another capture."""
-        if not self.variables.unchanged():
-            self.look()
-        return self.found
+    def of(self, x: Any) -> Watch:
+        if id(x) not in self.objects:
+            if len(self.objects) > LIMIT:
+                self.objects.clear()
+            self.objects[id(x)] = x, Watch(x)
+        return self.objects[id(x)][1]
+
+    def called(self, modules: Iterable[Module]) -> None:
+        """Watch the layers that were called, too, however the function has come to them."""
+        known = [watch.walk.modules for _, watch in self.objects.values()]
+        self.watch.add([m for m in modules if not any(m in found for found in known)])
 
 
-def same_as(x: Any) -> Any:
-    """What an object is compared by."""
-    if type(x) in (int, float, bool, str):
-        return type(x), x
-    return id(x) if isinstance(x, Tensor | np.ndarray) else None
+KNOWN = SIMPLE | {np.ndarray, Tensor, float}  # types of arguments that are no objects with attributes
+
+
+def differing(before: tuple[State, ...], now: tuple[State, ...]) -> str | None:
+    """The name of something that has changed."""
+    found = (a.changed(b) for a, b in zip(before, now, strict=True) if a != b)
+    return next(found, None)
 
 
 def compile(f: Callable) -> Callable:
@@ -263,8 +281,8 @@ def compile(f: Callable) -> Callable:
 
 def compiled_by(engine: Callable, f: Callable) -> Callable:
     """The function, its traces run by an engine: see `Native`."""
-    captures: dict[tuple, list[Captured]] = {}
-    outside = Outside(f)
+    captures: dict[tuple, list[Captured]] = {}  # several where tensors outside have other dtypes
+    outside, lock = Outside(f), threading.Lock()
 
     @functools.wraps(f)
     def compiled(*args: Any, **kwargs: Any) -> Any:
@@ -275,15 +293,16 @@ def compiled_by(engine: Callable, f: Callable) -> Callable:
         for x in leaves:
             if type(x) is not np.ndarray and differentiated(x):
                 return f(*args, **kwargs)
-        key = *forms, equal(leaves), mode.now, default_dtype(), outside.now()
+        key = *forms, equal(leaves), mode.now, default_dtype(), outside.states(leaves)
         for found in captures.get(key, ()):
             if found.fits():
                 return found(leaves)
-        if sum(map(len, captures.values())) == LIMIT:
-            warn_once(f"captures of {id(compiled)}", many(f, [k for k in captures if k != key][-1:], key))
-        found = Captured(f, args, kwargs, engine)
+        found = Captured(f, args, kwargs, engine, outside)
         result = found(leaves)
-        captures.setdefault(key, []).append(found)  # once its first run was right
+        now = *key[:-1], outside.states(leaves)
+        with lock:
+            make_room(f, captures, now)
+            captures.setdefault(now, []).append(found)  # once its first run was right
         return result
 
     compiled.captures = captures  # type: ignore[attr-defined]
@@ -307,15 +326,32 @@ def differentiated(x: Any) -> bool:
     return varies or isinstance(x._data, StandIn) or x.dtype.hasobject
 
 
-PARTS = "arguments", "keyword arguments", "equal arguments", "mode", "default dtype", "variables outside"  # of a key
+PARTS = "arguments", "keyword arguments", "equal arguments", "mode", "default dtype", "what is around it"  # of a key
 
 
-def many(f: Callable, before: list[tuple], now: tuple) -> str:
-    pairs = [(what, a, b) for key in before for what, a, b in zip(PARTS, key, now, strict=True) if a != b]
-    changed = [re.sub(r"<class '(\w+\.)*(\w+)'>", r"\2", f"{what} {a} and now {b}") for what, a, b in pairs]
+def make_room(f: Callable, captures: dict[tuple, list[Captured]], key: tuple) -> None:
+    """Where there are as many captures as are kept, say so once, and drop that which was not used for longest."""
+    found = [(capture.used, old, capture) for old, those in captures.items() for capture in those]
+    if len(found) < LIMIT:
+        return
+    warn_once(f"captures of {id(captures)}", many(f, max(found, key=itemgetter(0))[1], key))
+    _, old, capture = min(found, key=itemgetter(0))
+    captures[old].remove(capture)
+    if not captures[old]:
+        del captures[old]
+
+
+def many(f: Callable, before: tuple, now: tuple) -> str:
+    """The warning: what was something else at the capture that was used last."""
+    changed = [f"{what} {a} and now {b}" for what, a, b in zip(PARTS, before, now, strict=True) if a != b][:1]
+    if before[:-1] == now[:-1]:
+        path = differing(before[-1], now[-1])
+        changed = [f"{path} {a.found.get(path)} and now {b.found.get(path)}"
+                   for a, b in zip(before[-1], now[-1], strict=True) if a != b][:1]  # fmt: skip
     name = getattr(f, "__name__", "the function")
+    what = re.sub(r"<class '(\w+\.)*(\w+)'>", r"\2", changed[0]) if changed else "tensors around it in another dtype"
     return (
-        f"compile: {name} has been compiled {LIMIT} times, each time for something else: "
-        f"{'; '.join(changed) or 'layers in another mode'}. Numbers that change from call to call are better passed as "
+        f"compile: {name} has been compiled {LIMIT} times, each time for something else: {what}. From now on the "
+        "code that was not used for longest is dropped. Numbers that change from call to call are better passed as "
         "floats or arrays, and arrays of many lengths padded to one"
     )

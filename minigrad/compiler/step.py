@@ -7,8 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import chain
-from operator import is_
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,7 +23,7 @@ from ..tensor import Tensor, describe, mode, recording, tick, warn_once
 from .assembly import Code, Stream
 from .capture import Capture, capturing
 from .lower import Lowering
-from .memories import Variables, changed_memory, memories
+from .memories import Watch
 from .program import Program
 from .shuffling import permutations
 from .trace import CaptureError, Node, live, noded, tensor_of
@@ -38,8 +36,6 @@ DRAWN = 1 << 26  # bytes of random numbers at a time, which are drawn before a s
 TOGETHER = 1 << 20  # samples of several epochs whose order is planned at a time
 KEPT = 16  # captures of one step that are kept
 CLIP_NORM_EPS = 1e-6  # as in nn.utils.clip_grad_norm_
-
-END = object()
 
 
 # ---- capture -------------------------------------------------------------------------------------------------------
@@ -61,7 +57,7 @@ def captured(step: CompiledStep, x: np.ndarray, y: np.ndarray) -> Captured:
     if mode.levels:
         raise CaptureError("inside mg.vmap nothing is compiled")
     dicts = step.dicts()
-    before, remembered = [dict(d) for d in dicts], memories(step.model, step.loss_fn)
+    before, state = [dict(d) for d in dicts], step.watch.state()
     try:
         with capturing() as found, recording():
             tx, ty = found.trace.input("x", x), found.trace.input("y", y)
@@ -74,7 +70,7 @@ def captured(step: CompiledStep, x: np.ndarray, y: np.ndarray) -> Captured:
                     raise CaptureError(f"{describe(t)} has a hook, a Python function that every step has to call")
             gradients = walk(order, starting_gradient(loss, None), create_graph=False)
             ended = loss._data
-        changed = changed_memory(remembered, step.model, step.loss_fn)
+        changed = state.changed(step.watch.state())
         if changed is not None:
             raise CaptureError(f"{changed} is changed by every call of the model or the loss, which is Python's work")
         for t, now, array in found.changed:
@@ -84,6 +80,7 @@ def captured(step: CompiledStep, x: np.ndarray, y: np.ndarray) -> Captured:
         for d, attributes in zip(dicts, before, strict=True):
             d.clear()
             d.update(attributes)
+        clock[0] += 1
     return Captured(found, batch, ended, gradients)
 
 
@@ -109,10 +106,8 @@ class StepCode:
         self.shapes = x.shape, y.shape
         self.dtypes = x.dtype, y.dtype
         found = captured(step, x, y)
-        modules = [vars(m) for m in found.found.modules]
-        self.dicts = list({id(d): d for d in [*step.dicts(), *modules]}.values())
-        self.attributes, self.clock = [*chain.from_iterable(d.values() for d in self.dicts), END], clock[0]
-        self.variables = Variables(step.model, step.loss_fn)
+        step.watch.add(found.found.modules)
+        self.watch, self.state = step.watch, step.watch.state()
         self.blocks = step.optimizer._apart(found.gradients)
         self.all_blocks = list(step.optimizer._blocks)
         self.states = [(b, b.hyper, b.group, b.state) for b in self.all_blocks]
@@ -204,10 +199,9 @@ class StepCode:
         if (
             x.shape != self.shapes[0] or y.shape != self.shapes[1]
             or x.dtype != self.dtypes[0] or y.dtype != self.dtypes[1]
-            or clock[0] != self.clock and not self.unchanged()
+            or self.watch.state() is not self.state and not self.unchanged()
             or self.optimizer._blocks != self.all_blocks
             or autodiff.check_gradient is not None
-            or not self.variables.unchanged()
         ):  # fmt: skip
             return False
         moved = False
@@ -224,12 +218,10 @@ class StepCode:
         return not moved or self.follow()
 
     def unchanged(self) -> bool:
-        """Whether the modules have the attributes that they had."""
-        self.clock = clock[0]
-        now = chain(chain.from_iterable([d.values() for d in self.dicts]), (END,))
-        if not all(map(is_, now, self.attributes)):
-            self.clock = -1
-        return self.clock >= 0
+        """Whether modules, variables, and what else is read by name are what they were, though they have changed."""
+        if (same := self.watch.state()) == self.state:
+            self.state = same
+        return same is self.state
 
     def follow(self) -> bool:
         """Take over arrays that have been replaced; False where they have another form."""
@@ -449,6 +441,7 @@ class CompiledStep:
 
     def __init__(self, model: Callable, loss_fn: Callable, optimizer: Any) -> None:
         self.model, self.loss_fn, self.optimizer = model, loss_fn, optimizer
+        self.watch = Watch(model, loss_fn)
         self.codes: list[StepCode] = []  # the one used last is the last
         self.limits = np.full(2, np.inf)  # of each element of the gradient, and of the norm
 

@@ -1,11 +1,16 @@
 """Where a compiled function could do something else than the function itself, without a word."""
 
+import functools
+import queue
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from engines import compiled
 
 import minigrad as mg
+from minigrad import nn
 from minigrad.compiler import CaptureError
 from minigrad.tensor import Tensor
 
@@ -33,7 +38,7 @@ def elsewhere(work):
 
 def test_other_threads_see_nothing_of_a_capture():
     w, other = mg.tensor(X, requires_grad=True), mg.tensor(2 * X)
-    seen = []
+    seen = queue.SimpleQueue()  # which is not watched, as a list would be
 
     def work():
         """Reads, a graph, a gradient, and changes of both kinds."""
@@ -46,12 +51,12 @@ def test_other_threads_see_nothing_of_a_capture():
 
     def f(x):
         y = x * w + other  # both are traced by now
-        seen.append(elsewhere(work))
+        seen.put(elsewhere(work))
         return y
 
     result = mg.compile(f)(X)
     np.testing.assert_array_equal(result.data, X * X + other.data)  # as it was when the native code ran
-    kind, values, loss, gradient = seen[0]
+    kind, values, loss, gradient = seen.get()
     assert kind is np.ndarray
     assert values == X.tolist()
     np.testing.assert_allclose(loss, np.sum(np.tanh(X) * 2 * X), 1e-15)
@@ -164,3 +169,207 @@ def test_isinstance_says_what_it_would_say_of_arrays():
         assert mg.compile(lambda p: mg.linspace(0.0, p, 3))(0.5).dtype == np.float32
     finally:
         mg.set_default_dtype(np.float64)
+
+
+# ---- what a function reads beside its arguments ----------------------------------------------------------------------
+
+FACTOR = 2.0
+SETTINGS = {"scale": 2.0}
+
+
+def helper(x):
+    return x * FACTOR
+
+
+def deeper(x):
+    return [helper(part) for part in (x,)][0]
+
+
+class Config:
+    factor = 3.0
+
+    def __init__(self):
+        self.scale, self.unused, self.parts = 2.0, 0, [1.0, [2.0]]
+
+    def scaled(self, x):
+        return x * self.scale * self.factor
+
+    def __call__(self, x):
+        return self.scaled(x) + self.parts[1][0]
+
+
+class Slotted:
+    __slots__ = ("scale",)
+
+
+class Squared(nn.Module):
+    def __init__(self):
+        self.options = {"power": 2.0}
+
+    def forward(self, x):
+        return helper(x) ** self.options["power"]
+
+
+def assign(target, name, value):
+    """What changes something, and what changes it back."""
+    get, put = (dict.get, dict.__setitem__) if isinstance(target, dict) else (getattr, setattr)
+    if isinstance(target, list | np.ndarray):
+        get, put = type(target).__getitem__, type(target).__setitem__
+    before = get(target, name)
+    return lambda: put(target, name, value), lambda: put(target, name, before)
+
+
+def of_closure():
+    scale = 2.0
+
+    def change(to):
+        nonlocal scale
+        scale = to
+
+    return (lambda x: x * scale), (lambda: change(3.0), lambda: change(2.0))
+
+
+def cases():
+    config, slotted, squared, array = Config(), Slotted(), Squared(), np.array([1.0, 2.0, 3.0])
+    slotted.scale, namespace, numbers = 2.0, SimpleNamespace(scale=2.0), [1.0, 2.0]
+    nested, zeros = {"a": (1.0, [2.0])}, [0.0]
+
+    def default(x, scale=2.0):
+        return x * scale
+
+    return {
+        "attribute": (lambda x: x * namespace.scale, assign(namespace, "scale", 3.0)),
+        "zeros of two signs": (lambda x: np.copysign(x, zeros[0]), assign(zeros, 0, -0.0)),
+        "slot": (lambda x: x * slotted.scale, assign(slotted, "scale", 3.0)),
+        "bound method": (config.scaled, assign(config, "scale", 3.0)),
+        "class attribute": (config.scaled, assign(Config, "factor", 4.0)),
+        "callable object": (config, assign(config.parts[1], 0, 5.0)),
+        "method of a class": (config, assign(Config, "scaled", lambda self, x: x)),
+        "attribute by name": (lambda x: x * getattr(config, "sca" + "le"), assign(config, "scale", 3.0)),
+        "list": (lambda x: x * numbers[1], assign(numbers, 1, 3.0)),
+        "nest": (lambda x: x * nested["a"][1][0], assign(nested["a"][1], 0, 3.0)),
+        "closure": of_closure(),
+        "global": (lambda x: x * SETTINGS["scale"], assign(SETTINGS, "scale", 3.0)),
+        "global of a helper": (deeper, assign(globals(), "FACTOR", 3.0)),
+        "a helper itself": (deeper, assign(globals(), "helper", lambda x: x - 1)),
+        "default": (default, assign(default, "__defaults__", (3.0,))),
+        "partial": (functools.partial(deeper), assign(globals(), "FACTOR", 3.0)),
+        "inside grad": (mg.grad(lambda x: (deeper(x) ** 2).sum()), assign(globals(), "FACTOR", 3.0)),
+        "inside checkpoint": (mg.checkpoint(deeper), assign(globals(), "FACTOR", 3.0)),
+        "array": (lambda x: x * array + np.sin(array), assign(array, 1, 7.0)),
+        "container of a layer": (squared, assign(squared.options, "power", 3.0)),
+        "global of a layer": (squared, assign(globals(), "FACTOR", 3.0)),
+    }
+
+
+@pytest.mark.parametrize("name", cases())
+def test_what_is_read_by_name_is_watched(name):
+    f, (change, back) = cases()[name]
+    ours = compiled("replay", f)
+    try:
+        first = f(X)
+        equal(ours(X), first)
+        equal(ours(2 * X), f(2 * X))
+        assert len(ours.captures) == 1
+        change()
+        second = f(X)
+        assert not np.array_equal(np.asarray(second), np.asarray(first))
+        equal(ours(X), second)
+        assert len(ours.captures) == 2
+        back()
+        equal(ours(X), first)
+        assert len(ours.captures) == 2
+    finally:
+        back()
+
+
+def equal(ours, theirs):
+    np.testing.assert_allclose(np.asarray(ours), np.asarray(theirs), 1e-12)
+
+
+def test_what_is_not_read_is_not_watched():
+    config = Config()
+    ours = compiled("replay", config)
+    for config.unused in range(3):
+        equal(ours(X), config(X))
+    assert len(ours.captures) == 1
+
+
+def test_objects_that_are_arguments_are_watched():
+    config = Config()
+    ours = compiled("replay", Config.scaled)
+    for config.scale in (2.0, 3.0, 2.0):
+        equal(ours(config, X), config.scaled(X))
+    assert len(ours.captures) == 2
+
+
+def test_tensors_outside_in_another_dtype():
+    w = mg.tensor(X)
+    ours = compiled("replay", lambda x: x * w)
+    for dtype in (np.float64, np.float32, np.float64):
+        w.data = X.astype(dtype)
+        assert ours(np.ones(3, np.float32)).dtype == dtype
+    assert sum(map(len, ours.captures.values())) == 2
+
+
+CALLS = []
+
+
+def counting(x):
+    CALLS.append(1)
+    return x * len(CALLS)
+
+
+def test_state_that_every_call_changes_is_refused():
+    count = SimpleNamespace(n=0)
+
+    def counts(x):
+        count.n += 1
+        return x * count.n
+
+    model = Squared()
+    model.forward = lambda x: setattr(model, "seen", (x,)) or x
+
+    for f, name in ((counts, "count.n"), (counting, "CALLS"), (model, "Squared.seen")):
+        with pytest.raises(CaptureError, match=rf"^{name}.* is changed by every call of .*: return what is to be kept"):
+            mg.compile(f)(X)
+
+
+def test_what_the_first_call_prepares_may_be_changed_by_it():
+    cache, model = {}, nn.Sequential(nn.Dropout(0.5))
+
+    def f(x):
+        if "sines" not in cache:
+            cache["sines"] = np.sin(np.arange(3.0))
+        model.eval()
+        return model(x * cache["sines"])
+
+    ours = mg.compile(f)
+    for k in (1, 2):
+        equal(ours(k * X), f(k * X))
+    assert len(ours.captures) == 1
+
+
+def test_a_step_watches_what_its_model_and_loss_read():
+    def losses(compile):
+        config, model = Config(), nn.Linear(3, 1)
+        model.load_state_dict({"weight": np.ones((1, 3)), "bias": np.zeros(1)})
+        loss = lambda y, t: helper(((y - t) ** 2).mean()) * config.parts[1][0]  # noqa: E731
+        optimizer = mg.optim.SGD(model.parameters(), lr=0.01)
+        step = mg.compile_step(model, loss, optimizer)
+
+        def plainly(x, t):
+            optimizer.zero_grad()
+            value = loss(model(x), t)
+            value.backward()
+            optimizer.step()
+            return value
+
+        found = []
+        for config.parts[1][0] in (2.0, 3.0, 2.0):
+            found.append((step if compile else plainly)(np.stack([X, X * X]), np.ones((2, 1))).item())
+        return found, len(step.codes)
+
+    ours, codes = losses(True)
+    np.testing.assert_allclose(ours, losses(False)[0], 1e-12)
+    assert codes == 2
