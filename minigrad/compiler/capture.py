@@ -91,6 +91,9 @@ class Capture:
         self.held: list[TracedArray] = []  # these
         self.arguments: list[tuple[int, Node]] = []  # which argument an input is
         self.raised: list[tuple[CaptureError, list[FrameType]]] = []  # what the function must let through, and where
+        self.stand_ins: dict[int, tuple[Tensor, Any]] = {}  # by id: for arguments, and their gradients
+        self.gradients: set[int] = set()  # the tensors, by id, whose .grad is the function's own
+        self.gradless: list[Tensor] = []  # those whose .grad it found to be None
         self.shadows: dict[int, tuple[Tensor, Tensor]] = {}  # by id of the tensor, which is kept alive: its shadow
         self.made: dict[int, Any] = {}  # by id: weak references to the tensors that the function makes
         self.changed: list[tuple[Tensor, Any, Any]] = []  # tensors whose data was changed: what they hold now, and held
@@ -123,6 +126,27 @@ class Capture:
             self.inputs.append((t, traced.node))
             self.held.append(traced)
         return shadow
+
+    def stand_in(self, x: Tensor, traced: Any, requires_grad: bool, name: str | None, gradient: Any) -> Tensor:
+        """A tensor for the function in place of an argument."""
+        made = Tensor(traced, requires_grad, name)
+        SLOTS["_grad"].__set__(made, gradient)
+        self.gradients.discard(id(made))
+        self.stand_ins[id(made)] = made, gradient
+        return made
+
+    def reads_gradient(self, t: Tensor) -> None:
+        """Note that .grad is looked at; refuse it where it is not the function's own."""
+        outside = self.seen(t) is not t
+        if id(t) in self.gradients or not outside and id(t) not in self.stand_ins:
+            return
+        if SLOTS["_grad"].__get__(self.seen(t)) is not None:
+            raise CaptureError(
+                f"{user_line()}: the .grad of {describe(t)} is looked at or added to, which is another tensor at every "
+                "call: pass it as an argument, or take the gradient inside by mg.grad or mg.value_and_grad"
+            )
+        if outside:
+            self.gradless.append(t)
 
     # ---- what the library asks a capture ------------------------------------------------------------------------
 
@@ -228,12 +252,18 @@ class Seen:
 
     def __get__(self, t: Any, kind: Any = None) -> Any:
         capture = mode.capture
-        return self.slot.__get__(t if capture is None or t is None else capture.seen(t), kind)
+        if capture is None or t is None:
+            return self.slot.__get__(t, kind)
+        if self.slot is SLOTS["_grad"]:
+            capture.reads_gradient(t)
+        return self.slot.__get__(capture.seen(t), kind)
 
     def __set__(self, t: Any, value: Any) -> None:
         capture = mode.capture
         if capture is None and not has_data(t):
             elsewhere[id(t)] = weakref.ref(t)
+        if capture is not None and self.slot is SLOTS["_grad"]:
+            capture.gradients.add(id(t))
         self.slot.__set__(t if capture is None else capture.seen(t), value)
 
 
@@ -308,13 +338,13 @@ def other_generators() -> tuple[Any, Any]:
 
 def check_effects(capture: Capture, generator: Any) -> None:
     """Raise CaptureError for effects of a function that a call of the compiled one would not have."""
+    for t, gradient in capture.stand_ins.values():
+        if SLOTS["_grad"].__get__(t) is not gradient:
+            raise left_behind(t)
     for t, shadow in capture.shadows.values():
         before, now = ([SLOTS[name].__get__(x) for name in ("_grad", "requires_grad", "_keep")] for x in (t, shadow))
         if now[0] is not before[0]:
-            raise CaptureError(
-                f"backward inside a compiled function would leave a gradient in .grad of {describe(t)}, and calls of "
-                "the compiled function leave none: return mg.grad(f) or mg.value_and_grad(f) by what it needs instead"
-            )
+            raise left_behind(t)
         if now[1] is not before[1] or now[2] is not before[2]:
             raise CaptureError(
                 f"requires_grad_, retain_grad or register_hook of {describe(t)} inside a compiled function would take "
@@ -322,3 +352,10 @@ def check_effects(capture: Capture, generator: Any) -> None:
             )
     if random._generator is not generator:
         raise CaptureError("mg.random.seed inside a compiled function would take effect once only: call it before")
+
+
+def left_behind(t: Tensor) -> CaptureError:
+    return CaptureError(
+        f"backward inside a compiled function would leave a gradient in .grad of {describe(t)}, and calls of the "
+        "compiled function leave none: return mg.grad(f) or mg.value_and_grad(f) by what it needs instead"
+    )

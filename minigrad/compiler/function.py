@@ -15,12 +15,13 @@ from .. import autodiff
 from ..batching import StandIn
 from ..nests import flatten
 from ..nn import Module
-from ..tensor import RECORD, Tensor, default_dtype, mode, plain, tick, warn_once
+from ..tensor import RECORD, Tensor, default_dtype, describe, mode, plain, tick, warn_once
 from .assembly import Code
 from .capture import Capture, capturing
 from .lower import Lowering
 from .memories import SIMPLE, State, Watch
 from .program import Program
+from .pullback import Pullback, Pulled
 from .trace import CaptureError, Node, Trace, TracedArray, live, noded
 from .trust import check
 
@@ -64,15 +65,19 @@ class Captured:
 
     def __init__(self, f: Callable, args: tuple, kwargs: dict, engine: Callable, outside: Outside) -> None:
         leaves, rebuild = flatten((args, kwargs))
-        arrays = [x if static(x) or isinstance(x, float) else native_order(plain(x)) for x in leaves]
+        known = [known_of(x) for x in leaves]
         for last in (False, True):
             state = outside.states(leaves)
             with capturing() as capture:
-                given = arguments(capture, leaves, arrays)
+                given = arguments(capture, leaves, known)
                 args, kwargs = rebuild(iter(given))
                 result = f(*args, **kwargs)
                 self.results, self.rebuild = flatten(result)
                 theirs = {id(x) for x in self.results if isinstance(x, Tensor) and capture.seen(x) is not x}
+                nodes = list(capture.trace.nodes)
+                made = {id(x): x for x in self.results if id(x) not in {*theirs, *map(id, given)}}  # each once
+                tensors = [x for x in made.values() if isinstance(x, Tensor) and x.requires_grad]
+                self.pullback = Pullback(capture, given, tensors) if tensors and mode.now is RECORD else None
             changed = differing(state, outside.states(leaves))
             if changed is None:
                 break
@@ -84,6 +89,7 @@ class Captured:
         outside.called(capture.modules)
         self.draws, self.required = capture.draws, capture.required
         self.tensors = [(t, t._data.dtype, t.requires_grad) for t, _ in capture.inputs]
+        self.gradless = capture.gradless
         self.used = tick()
         self.lock = threading.RLock()
         arrays = [x._data if isinstance(x, Tensor) else x for x in given]
@@ -97,16 +103,24 @@ class Captured:
             sources[before] = (i,)
             if traced[i].node is not before:
                 self.changed.append((i, traced[i], True))
-        nodes = [node_of(x) for x in [*self.results, *(data for _, data, _ in self.changed)]]
-        self.nodes = nodes + [x for shown, _ in self.required for x in shown]
+        found = [node_of(x) for x in [*self.results, *(data for _, data, _ in self.changed)]]
+        self.nodes = found + [x for shown, _ in self.required for x in shown]
         outputs = list({node.index: node for node in self.nodes if isinstance(node, Node)}.values())
         self.places = {node.index: i for i, node in enumerate(outputs)}
         inputs = [node for node in live(outputs) if node.function == "input"]
         self.sources = [sources[node] for node in inputs]
-        self.run = engine(capture.trace, inputs, outputs)
-        made = {id(x): self.maker(x, names) for x in self.results}  # one object for one object
-        order = {key: i for i, key in enumerate(made)}
-        self.makers, self.order = list(made.values()), [order[id(x)] for x in self.results]
+        trace = Trace()
+        trace.nodes = nodes
+        self.run = engine(trace, inputs, outputs)
+        makers = {id(x): self.maker(x, names) for x in self.results}  # one object for one object
+        order = {key: i for i, key in enumerate(makers)}
+        self.makers, self.order = list(makers.values()), [order[id(x)] for x in self.results]
+        self.name = getattr(f, "__name__", "the function")
+        if self.pullback is not None:
+            self.pullback.engine = engine
+            self.pullback.forget()
+            self.recorded = [order[id(x)] for x in tensors]
+            self.also_read = [sources[node] for node in self.pullback.inputs]
         for x in self.results:
             if isinstance(x, Tensor) and id(x) not in theirs:  # it would keep the graph of the capture alive
                 x._op, x._inputs = None, ()
@@ -117,15 +131,23 @@ class Captured:
             if t._data.dtype != dtype or t.requires_grad is not requires_grad:
                 return False
         self.used = tick()
-        return True
+        return all(t._grad is None for t in self.gradless)
 
     def __call__(self, leaves: list[Any]) -> Any:
         with self.lock:  # the native code has its memory to itself until the results are copied
+            if self.changed:
+                self.apart(leaves)
             drawn = [draw() for draw in self.draws] if self.draws else []
             found = self.run([self.read(source, leaves, drawn) for source in self.sources])
+            read = self.reads(leaves, drawn) if self.pullback is not None else []
             if len(self.nodes) > len(self.results):
                 self.follow(found, leaves)
             made = [make(found, leaves) for make in self.makers]
+        if self.pullback is not None:
+            op = Pulled(self.name, self.pullback, read, self.lock)
+            inputs = [leaves[x] if isinstance(x, int) else x for x in self.pullback.wanted]
+            for i, t in zip(self.recorded, op.of(inputs, [made[i]._data for i in self.recorded]), strict=True):
+                made[i] = t
         return self.rebuild(iter([made[i] for i in self.order]))
 
     def follow(self, found: list[np.ndarray], leaves: list[Any]) -> None:
@@ -139,6 +161,29 @@ class Captured:
                 raise error(*map(np.array, rest))
         for (target, _, in_place), value in zip(self.changed, values, strict=False):
             put(leaves[target] if isinstance(target, int) else target, value, in_place)
+
+    def reads(self, leaves: list[Any], drawn: list[np.ndarray]) -> list[Any]:
+        """What backward will read: as it is now, before the function's changes are written."""
+        changed = [self.target(x, leaves) for x, _, in_place in self.changed if in_place]
+        found = [self.read(source, leaves, drawn) for source in self.also_read]
+        return [np.array(x) if any(np.may_share_memory(x, c) for c in changed) else x for x in found]
+
+    def target(self, x: Any, leaves: list[Any]) -> Any:
+        """The array of a tensor, or of the argument at a place."""
+        return plain(leaves[x] if isinstance(x, int) else x)
+
+    def apart(self, leaves: list[Any]) -> None:
+        """Raise ValueError where the function writes into memory that it also reads by another name."""
+        arguments = [i for i, leaf in enumerate(leaves) if not static(leaf)]
+        for x in [x for x, _, in_place in self.changed if in_place]:
+            for other in [*arguments, *(t for t, _, _ in self.tensors)] if isinstance(x, int) else arguments:
+                a, b = (leaves[i] if isinstance(i, int) else i for i in (x, other))
+                if a is not b and np.shares_memory(plain(a), plain(b)):
+                    what = [f"argument {i}" if isinstance(i, int) else describe(i) for i in (x, other)]  # type: ignore[arg-type]
+                    raise ValueError(
+                        f"{self.name} writes into {what[0]}, which shares its memory with {what[1]}, and the compiled "
+                        "function would not see that: pass a copy"
+                    )
 
     def read(self, source: Any, leaves: list[Any], drawn: list[np.ndarray]) -> Any:
         if isinstance(source, tuple):
@@ -161,16 +206,23 @@ class Captured:
         return (lambda found, leaves: found[i].item()) if x.weak else lambda found, leaves: np.array(found[i])[()]
 
 
-def arguments(capture: Capture, leaves: list[Any], arrays: list[Any]) -> list[Any]:
+def arguments(capture: Capture, leaves: list[Any], known: list[tuple]) -> list[Any]:
     """The arguments of the capture: traced arrays, and tensors that hold them, in place of arrays and tensors."""
     made: dict[int, Any] = {}
-    for i, (x, data) in enumerate(zip(leaves, arrays, strict=True)):
+    for i, (x, (data, *rest)) in enumerate(zip(leaves, known, strict=True)):
         if static(x) or id(x) in made:
             continue
         traced = capture.trace.input(f"argument{i}", data)
         capture.arguments.append((i, traced.node))
-        made[id(x)] = Tensor(traced, x.requires_grad, x.name) if isinstance(x, Tensor) else traced  # type: ignore[arg-type]
+        made[id(x)] = capture.stand_in(x, traced, *rest) if isinstance(x, Tensor) else traced
     return [made.get(id(x), x) for x in leaves]
+
+
+def known_of(x: Any) -> tuple:
+    """What is to be known of an argument before the capture, in which it would be taken for a tensor outside."""
+    if static(x) or isinstance(x, float):
+        return (x,)
+    return (native_order(plain(x)), *((x.requires_grad, x.name, x._grad) if isinstance(x, Tensor) else ()))
 
 
 def node_of(x: Any) -> Any:

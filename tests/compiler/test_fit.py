@@ -231,7 +231,7 @@ def test_python_that_counts_trains_eagerly(taken):
         seen.append(len(y))
         return MSE(prediction, y)
 
-    eagerly("the variable seen is changed by every call", taken, loss_fn=counting)
+    eagerly("seen is changed by every call", taken, loss_fn=counting)
 
 
 def test_hooks_train_eagerly(taken):

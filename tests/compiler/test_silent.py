@@ -1,5 +1,6 @@
 """Where a compiled function could do something else than the function itself, without a word."""
 
+import copy
 import functools
 import queue
 import threading
@@ -7,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from engines import compiled
+from engines import ENGINES, compiled
 
 import minigrad as mg
 from minigrad import nn
@@ -284,7 +285,8 @@ def test_what_is_read_by_name_is_watched(name):
 
 
 def equal(ours, theirs):
-    np.testing.assert_allclose(np.asarray(ours), np.asarray(theirs), 1e-12)
+    ours, theirs = (x.numpy() if isinstance(x, Tensor) else x for x in (ours, theirs))
+    np.testing.assert_allclose(ours, theirs, 1e-12)
 
 
 def test_what_is_not_read_is_not_watched():
@@ -373,3 +375,128 @@ def test_a_step_watches_what_its_model_and_loss_read():
     ours, codes = losses(True)
     np.testing.assert_allclose(ours, losses(False)[0], 1e-12)
     assert codes == 2
+
+
+# ---- gradients -------------------------------------------------------------------------------------------------------
+
+
+def both(x, w):
+    return mg.tanh(x * w) * V, (w * V).sum(), x
+
+
+V = mg.tensor([2.0, 1.0, 0.5], requires_grad=True)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_gradients_flow_through_a_compiled_function(engine):
+    ours, w = compiled(engine, both), mg.tensor(X, requires_grad=True)
+    for k in (1.0, 0.5):
+        found = []
+        for f in (both, ours):
+            w.grad = V.grad = None
+            a, b, _ = f(k * X, w)
+            ((a * a).sum() * b + (w * w).sum()).backward()
+            found.append((w.grad, V.grad, mg.grad(lambda w, f=f, k=k: f(k * X, w)[0].sum())(X)))
+        for mine, right in zip(*found, strict=True):
+            equal(mine, right)
+    with mg.no_grad():
+        assert not ours(X, w)[0].requires_grad
+
+
+def test_gradients_of_gradients_are_refused_in_the_end():
+    w = mg.tensor(X, requires_grad=True)
+    y = mg.compile(lambda w: mg.sin(w).sum())(w)
+    with pytest.raises(RuntimeError, match=r"take gradients inside .* mg.compile\(mg.grad\(f\)\)"):
+        y.backward(create_graph=True)
+    slope = mg.grad(mg.grad(mg.compile(lambda w: mg.sin(w).sum())))  # where the function runs itself
+    equal(slope(0.5), -np.sin(0.5))
+
+
+def test_gradients_are_those_of_the_numbers_of_the_call():
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.5), nn.Tanh(), nn.Linear(4, 2))
+    twin, rng = copy.deepcopy(model), np.random.default_rng(0)
+    ours, state = mg.compile(model), mg.tensor(2.0)
+
+    def accumulates(x, w):
+        state.data[...] = state.data * 3
+        return (x * w * state).sum()
+
+    for seed in range(3):
+        x = rng.normal(size=(6, 3))
+        for net, call in ((model, ours), (twin, twin)):
+            net.zero_grad()
+            mg.random.seed(seed)
+            (call(x) ** 2).sum().backward()
+        for a, b in zip(model.parameters(), twin.parameters(), strict=True):
+            np.testing.assert_allclose(a.grad.data, b.grad.data, 1e-9, atol=1e-13)
+        for name, value in twin.state_dict().items():
+            np.testing.assert_allclose(model.state_dict()[name], value, 1e-12)
+    second, w = mg.compile(accumulates), mg.tensor(X, requires_grad=True)
+    for k in (6.0, 18.0):
+        w.grad = None
+        y = second(X, w)
+        state.data[...] = state.data * 1.0
+        y.backward()
+        equal(w.grad, k * X)
+    y = second(X, w)
+    with mg.no_grad():
+        w.data[0] = 7.0
+    with pytest.raises(RuntimeError, match="was changed in place after"):
+        y.backward()
+
+
+def test_backward_on_an_argument():
+    w = mg.tensor(X, requires_grad=True)
+
+    def f(w):
+        (w * w).sum().backward()
+
+    with pytest.raises(CaptureError, match=r"would leave a gradient in \.grad of .*: return mg.grad"):
+        mg.compile(f)(w)
+    assert w.grad is None
+
+
+def test_gradients_that_are_read():
+    w = mg.tensor(X, requires_grad=True)
+
+    def descend():
+        w.data = w.data - 0.1 * w.grad.data
+
+    def whole(x):
+        ((x * w) ** 2).sum().backward()
+        descend()
+        w.grad = None
+        return w * 1
+
+    (w * w).sum().backward()
+    for f, given in ((descend, ()), (lambda w: w * w.grad, (w,)), (whole, (X,))):
+        with pytest.raises(CaptureError, match=r"test_silent.py:\d+: the .grad of tensor .* is looked at or added to"):
+            mg.compile(f)(*given)
+    w.grad = None
+    twin, ours = X.copy(), mg.compile(whole)
+    for _ in range(2):  # a step of descent by hand has its own
+        equal(ours(X).detach(), twin := twin - 0.1 * 2 * X * X * twin)
+    (w * w).sum().backward()
+    with pytest.raises(CaptureError, match="is looked at or added to"):
+        ours(X)
+
+
+# ---- memory ----------------------------------------------------------------------------------------------------------
+
+
+def test_arguments_that_share_memory():
+    def f(a, b):
+        a[0] = 10.0
+        return a * b
+
+    ours, x = mg.compile(f), X.copy()
+    equal(ours(x, X), [10.0, 4.0, 9.0])
+    for a, b in ((x, x[:]), (x[:2], x[1:]), (mg.tensor(X), None)):
+        b = Tensor(a._data[::-1]) if b is None else b
+        with pytest.raises(ValueError, match="f writes into argument 0, which shares its memory with argument 1.*copy"):
+            ours(a, b)
+    equal(ours(x, x), f(X.copy(), np.array([10.0, -2.0, 3.0])))
+    equal(ours(x[:1], x[1:2]), [-20.0])
+    w = mg.tensor(X)
+    with pytest.raises(ValueError, match=r"shares its memory with tensor of shape \(3,\)"):
+        mg.compile(lambda a: f(a, w))(w._data)
