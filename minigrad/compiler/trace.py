@@ -24,6 +24,7 @@ from ..batching import BatchedArray, StandIn, innermost_array
 from ..tensor import PLAIN, Tensor, mode, tick
 
 HERE, NUMPY = str(Path(__file__).parents[1]), str(Path(np.__file__).parent)
+PRINTING = (__file__, str(Path(HERE, "tensor.py")))  # what they print they are asked for
 
 
 class CaptureError(TypeError):
@@ -425,11 +426,16 @@ class TracedArray(StandIn):
     def __array__(self, *args: Any, **kwargs: Any) -> np.ndarray:
         raise leaving("made a NumPy array, or written into one (np.asarray)")
 
-    def __format__(self, spec: str) -> str:
-        raise leaving("printed")
-
     def __repr__(self) -> str:
-        raise leaving("printed")
+        frame = sys._getframe(1)
+        while frame.f_code.co_filename in PRINTING and frame.f_back is not None:
+            frame = frame.f_back
+        if not frame.f_code.co_filename.startswith(HERE):
+            raise leaving("printed")
+        return f"<array of shape {self.shape}>"  # in a sentence of the library's, of what is wrong
+
+    def __format__(self, spec: str) -> str:
+        return repr(self)
 
     __str__ = __repr__
 

@@ -7,6 +7,7 @@ A loss takes predictions first and targets second. Its shapes must agree exactly
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from .. import ops
 from ..batching import as_array, visible
 from ..names import known
 from ..ops import log_softmax, relu
-from ..tensor import Tensor, as_tensor, plain, require, warn_once
+from ..tensor import Tensor, as_tensor, mode, plain, require, warn_once
 from .module import Module
 
 __all__ = [
@@ -192,18 +193,31 @@ def _of_classes(
     counted = None
     if not visible(target):
         counted = target != ignore_index
-        target = np.where(target < 0, classes, target)  # out of range, and refused where it picks
+        wrong, other = (target < 0) | (target >= classes), classes  # which is refused where it picks
+        if mode.capture is not None:
+            require(~(counted & wrong), _no_classes(name, classes), counted, target)
+            other = 0
+        target = np.where(wrong, other, target)
     elif target.size and target.view(f"u{target.itemsize}").max() >= classes:
         counted = target != ignore_index
         if ((target < 0) | (target >= classes))[counted].any():
-            low, high = target[counted].min(), target[counted].max()
-            raise ValueError(f"{name}: classes are 0 to {classes - 1}, and the targets run from {low} to {high}")
+            raise _no_classes(name, classes)(counted, target)
     elif 0 <= ignore_index < classes:
         counted = target != ignore_index
     log_p = logarithm(input) if logarithm is not None else input
     if counted is None and weight is None and not label_smoothing:
         return ops.nll_loss(log_p, target, reduction=reduction)
     return _weighted(name, log_p, target, counted, reduction, weight, label_smoothing)
+
+
+def _no_classes(name: str, classes: int) -> Callable[..., Exception]:
+    """The error for targets that are no classes."""
+
+    def error(counted: np.ndarray, target: np.ndarray) -> Exception:
+        low, high = target[counted].min(), target[counted].max()
+        return ValueError(f"{name}: classes are 0 to {classes - 1}, and the targets run from {low} to {high}")
+
+    return error
 
 
 def _weighted(

@@ -500,3 +500,32 @@ def test_arguments_that_share_memory():
     w = mg.tensor(X)
     with pytest.raises(ValueError, match=r"shares its memory with tensor of shape \(3,\)"):
         mg.compile(lambda a: f(a, w))(w._data)
+
+
+# ---- sentences -------------------------------------------------------------------------------------------------------
+
+
+def test_a_step_says_which_labels_are_wrong():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(6, 2)), np.array([0, 1, 2, 0, 1, 2])
+    model = nn.Linear(2, 3)
+    step = mg.compile_step(model, nn.CrossEntropyLoss(), mg.optim.SGD(model.parameters(), lr=0.1))
+    step(x, y)
+    before = model.weight.numpy()
+    says = "cross_entropy: classes are 0 to 2, and the targets run from"
+    for wrong in (-1, 3, 7):
+        labels = np.where(np.arange(6) == 4, wrong, y)
+        for run in (step, step.run):
+            with pytest.raises(
+                ValueError, match=r"cross_entropy: classes are 0 to 2, and the targets run from"
+            ) as error:
+                run(x, labels)
+            with pytest.raises(ValueError, match=says) as plainly:
+                nn.functional.cross_entropy(model(x), labels)
+            assert str(error.value) == str(plainly.value)
+    np.testing.assert_array_equal(model.weight.data, before)
+
+
+def test_sentences_of_the_library_show_what_is_not_known():
+    with pytest.raises(TypeError, match=r"^jv: its order is one number.* it came as tensor\(<array of shape \(3,\)>\)"):
+        mg.compile(lambda v, z: mg.special.jv(v, z))(mg.tensor(X), X)
