@@ -34,9 +34,12 @@ class Draw:
     def __init__(self, node: Node, generator: Any, method: str, args: tuple, kwargs: dict[str, Any]) -> None:
         self.node, self.generator, self.method, self.args, self.kwargs = node, generator, method, args, kwargs
 
+    def source(self) -> Any:
+        """The generator that it is drawn from."""
+        return random.generator() if self.generator is None else self.generator
+
     def __call__(self) -> np.ndarray:
-        generator = random.generator() if self.generator is None else self.generator
-        return np.asarray(getattr(generator, self.method)(*self.args, **self.kwargs))
+        return np.asarray(getattr(self.source(), self.method)(*self.args, **self.kwargs))
 
     def __iter__(self) -> Iterator[Any]:
         return iter((self.node, self.method, self.args, self.kwargs))

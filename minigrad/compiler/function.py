@@ -112,15 +112,17 @@ class Captured:
         trace = Trace()
         trace.nodes = nodes
         self.run = engine(trace, inputs, outputs)
+        self.source = self.run.code.source if isinstance(self.run, Native) else ""
         makers = {id(x): self.maker(x, names) for x in self.results}  # one object for one object
         order = {key: i for i, key in enumerate(makers)}
         self.makers, self.order = list(makers.values()), [order[id(x)] for x in self.results]
         self.name = getattr(f, "__name__", "the function")
         if self.pullback is not None:
             self.pullback.engine = engine
-            self.pullback.forget()
             self.recorded = [order[id(x)] for x in tensors]
-            self.also_read = [sources[node] for node in self.pullback.inputs]
+            among = dict.fromkeys([*inputs, *self.pullback.inputs])
+            self.sources = [sources[node] for node in among]
+            self.read_again = [list(among).index(node) for node in self.pullback.inputs]
         for x in self.results:
             if isinstance(x, Tensor) and id(x) not in theirs:  # it would keep the graph of the capture alive
                 x._op, x._inputs = None, ()
@@ -138,8 +140,10 @@ class Captured:
             if self.changed:
                 self.apart(leaves)
             drawn = [draw() for draw in self.draws] if self.draws else []
-            found = self.run([self.read(source, leaves, drawn) for source in self.sources])
-            read = self.reads(leaves, drawn) if self.pullback is not None else []
+            read = [self.read(source, leaves, drawn) for source in self.sources]
+            found = self.run(read)
+            if self.pullback is not None:
+                read = self.remembered(read, leaves)
             if len(self.nodes) > len(self.results):
                 self.follow(found, leaves)
             made = [make(found, leaves) for make in self.makers]
@@ -162,11 +166,13 @@ class Captured:
         for (target, _, in_place), value in zip(self.changed, values, strict=False):
             put(leaves[target] if isinstance(target, int) else target, value, in_place)
 
-    def reads(self, leaves: list[Any], drawn: list[np.ndarray]) -> list[Any]:
+    def remembered(self, read: list[Any], leaves: list[Any]) -> list[Any]:
         """What backward will read: as it is now, before the function's changes are written."""
+        read = [read[i] for i in self.read_again]
         changed = [self.target(x, leaves) for x, _, in_place in self.changed if in_place]
-        found = [self.read(source, leaves, drawn) for source in self.also_read]
-        return [np.array(x) if any(np.may_share_memory(x, c) for c in changed) else x for x in found]
+        if not changed:
+            return read
+        return [np.array(x) if any(np.may_share_memory(x, c) for c in changed) else x for x in read]
 
     def target(self, x: Any, leaves: list[Any]) -> Any:
         """The array of a tensor, or of the argument at a place."""
@@ -312,16 +318,17 @@ def compile(f: Callable) -> Callable:
     """The function `f` of tensors as native code: the first call with given shapes and dtypes captures and compiles it.
 
     Arguments and results are nests (tuples, lists, dicts) of tensors, arrays and floats; integers, texts and None are
-    taken as part of the function. Gradients taken inside `f` are compiled with it; its results are tensors
-    without a graph. Tensors that `f` uses without being given them, such as a model's parameters, are read anew at each
-    call, and written where `f` changes them; random numbers of `mg.random` and of dropout are drawn anew, as f itself
-    would draw them. NumPy arrays that f refers to are constants.
+    taken as part of the function. Gradients taken inside `f` are compiled with it, and gradients flow through its
+    results. Tensors that `f` uses without being given them, such as a model's parameters, are read anew at each call,
+    and written where `f` changes them; random numbers of `mg.random` and of dropout are drawn anew, as f itself would
+    draw them. Where a number, array or object that f reads by name has changed, it is captured anew. `source` of the
+    result is what was compiled last.
 
     Inside `mg.debug()`, `mg.vmap`, another compiled function, and a transform that differentiates by an argument, `f`
     runs as it is.
 
-    Raises CaptureError (a TypeError) where `f` looks at values, and NoNative (a TypeError) for a function that has no
-    native form.
+    Raises CaptureError (a TypeError) where `f` looks at values or changes Python's state, NoNative (a TypeError) for a
+    function that has no native form, and ValueError where f writes into an argument that shares memory with another.
 
     >>> import minigrad as mg
     >>> slope = mg.compile(mg.grad(lambda x: mg.sum(mg.tanh(x) ** 2)))
@@ -351,13 +358,16 @@ def compiled_by(engine: Callable, f: Callable) -> Callable:
                 return found(leaves)
         found = Captured(f, args, kwargs, engine, outside)
         result = found(leaves)
+        if found.pullback is not None:
+            found.pullback.forget()  # what the first run has been compared with
         now = *key[:-1], outside.states(leaves)
         with lock:
             make_room(f, captures, now)
             captures.setdefault(now, []).append(found)  # once its first run was right
+            compiled.source = found.source  # type: ignore[attr-defined]
         return result
 
-    compiled.captures = captures  # type: ignore[attr-defined]
+    compiled.captures, compiled.source = captures, ""  # type: ignore[attr-defined]
     return compiled
 
 

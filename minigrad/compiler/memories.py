@@ -158,7 +158,7 @@ class Walk:
         if type(x) in SIMPLE:
             self.found[path] = type(x), x
         elif type(x) is float:
-            self.found[path] = float, x.hex()  # since 0.0 == -0.0
+            self.found[path] = float, repr(x)  # since 0.0 == -0.0
         elif isinstance(x, np.generic):
             self.found[path] = type(x), x.tobytes()
         elif id(x) in self.seen or isinstance(x, Tensor):
@@ -208,8 +208,10 @@ class Walk:
     def module(self, path: str, x: Module) -> None:
         self.modules[x] = None
         self.of_modules.append(vars(x).values)
+        everything = self.freely or not all(own_kind(c) for c in type(x).__mro__ if c not in (Module, object))
         for name, value in vars(x).items():
-            if name != "_kinds":
+            named = name in self.wanted or name in ("training", "forward") or isinstance(value, Module | Tensor)
+            if (everything or named) and name != "_kinds":
                 self.visit(f"{path}.{name}", value)
         self.kind(path, type(x))
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..autodiff import below
 from ..ops.whole import Whole
-from ..tensor import RECORD, Tensor, mode, recording
+from ..tensor import RECORD, Tensor, mode, recording, tick
 from ..transforms import inner, pull
 from .capture import Capture
 from .trace import Node, Trace, evaluate, forget, live, mapped, noded, tensor_of
@@ -87,8 +87,15 @@ class Pulled(Whole):
 
     def of(self, inputs: list[Tensor], arrays: list[np.ndarray]) -> list[Tensor]:
         """The results as tensors of the graph."""
-        self.made = arrays
-        return self.results(inputs)
+        if len(arrays) > 1:
+            self.made = arrays
+            return self.results(inputs)
+        for x in inputs:
+            if x._changed < 0:  # somebody holds the array
+                x._settle()
+        y = Tensor(arrays[0], True)
+        y._op, y._inputs, y._born = self, tuple(inputs), tick()
+        return [y]
 
     def run(self, arrays: tuple) -> Any:
         made, self.made = self.made, []
@@ -101,4 +108,5 @@ class Pulled(Whole):
                 "inside the compiled function, as in mg.compile(mg.grad(f)), or call the function itself"
             )
         with self.lock:
-            return self.pullback(self.read, [np.asarray(part) for part in self.apart(g)])
+            seeds = [g] if len(self.pullback.seeds) == 1 else self.apart(g)
+            return self.pullback(self.read, [np.asarray(part) for part in seeds])

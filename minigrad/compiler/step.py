@@ -121,6 +121,8 @@ class StepCode:
         self.lock = threading.RLock()  # the code and its memory are one caller's at a time
         self.record = np.zeros((1, 2))
         self.once = self.code.prepared(0, 1, None, self.record)
+        self.steps_taken = self.code.arrays["p0_scalars"]  # which the code counts
+        self.completed = 0  # steps of the last slice
         buffers = {name: stream.buffer.name for name, stream in self.code.streams.items()}
         self.forms = [(name, self.code.arrays[name].shape, self.code.arrays[name].dtype) for name in buffers.values()]
         self.memory: list[tuple[str, np.ndarray]] = []  # for batches that are gathered: a single step needs none
@@ -285,6 +287,9 @@ class StepCode:
         self.code.gather[0] = True
         self.point("data_x", x)
         self.point("data_y", y)
+        self.completed = 0
+        generators = {id(g): g for g in (draw.source() for draw in self.draws)}.values()
+        states, taken = [g.bit_generator.state for g in generators], self.steps_taken[0]
         if self.draws:
             self.draw(stop - start)
         before = time.perf_counter()
@@ -292,6 +297,12 @@ class StepCode:
             self.code.run(start, stop, order, record)
         finally:
             self.settle()
+            self.completed = int(self.steps_taken[0] - taken)
+            if self.draws and self.completed < stop - start:  # as far as the steps have come, with the one that failed
+                for g, state in zip(generators, states, strict=True):
+                    g.bit_generator.state = state
+                for draw in self.draws * (self.completed + 1):
+                    draw()
         self.seconds = (time.perf_counter() - before) / (stop - start)
 
     def settle(self) -> None:
@@ -503,11 +514,16 @@ class CompiledStep:
             draws = self.ready(X, Y, size).draws
             together = 1 if draws or len(X) % size else max(1, TOGETHER // len(X))
         while epochs:
-            some = min(together, epochs)
+            some, state = min(together, epochs), rng.bit_generator.state
             order = permutations(rng, len(X), some) if shuffle else np.tile(np.arange(len(X)), some)
             epoch = Epoch(self, X, Y, size, order)
-            while epoch.left:
-                epoch.advance()
+            try:
+                while epoch.left:
+                    epoch.advance()
+            finally:
+                if shuffle and some > 1 and epoch.done < len(epoch.record):  # the epochs that were not begun
+                    rng.bit_generator.state = state
+                    permutations(rng, len(X), max(1, math.ceil(epoch.done / len(epoch.record) * some)))
             found.append(epoch.record[: epoch.done, 0])
             epochs = 0 if epoch.failed else epochs - some
         return np.concatenate(found)
@@ -556,10 +572,14 @@ class Epoch:
         if start < self.whole:
             code = self.step.code(self.X[: self.size], self.Y[: self.size])
             stop = min(start + self.length(code), self.whole)
-            code.steps(self.X, self.Y, self.order, start, stop, self.record)
+            what = self.order, start, stop, self.record
         else:
             code, stop = self.step.code(self.X[: self.rest], self.Y[: self.rest]), start + 1
-            code.steps(self.X, self.Y, self.order[self.whole * self.size :], 0, 1, self.record[self.whole :])
+            what = self.order[self.whole * self.size :], 0, 1, self.record[self.whole :]
+        try:
+            code.steps(self.X, self.Y, *what)
+        finally:
+            self.done = start + code.completed
         finite = np.isfinite(self.record[start:stop]).all(axis=1)
         self.failed = not finite.all()
         self.done = start + int(np.argmin(finite)) + 1 if self.failed else stop
@@ -575,8 +595,8 @@ def compile_step(
     epochs, shuffle) -> losses`. The first batch of a shape captures the step and compiles it; `step.source` is what was
     compiled. Parameters, the optimizer's state and its hyperparameters are the same as outside, and may be changed
     between calls; buffers and random numbers (dropout) are as in eager steps, and `.grad` is None afterwards. A change
-    of the model (a mode, an attribute, `requires_grad`) is noticed, and captured anew; arrays that model and loss refer
-    to otherwise are constants. `clip_norm` and `clip_value` limit the gradient as in `mg.fit`.
+    of the model (a mode, an attribute, `requires_grad`), or of what model and loss read by name, is noticed, and
+    captured anew. `clip_norm` and `clip_value` limit the gradient as in `mg.fit`.
 
     Raises CaptureError (a TypeError) where the model or the loss looks at values or changes Python's state, NoNative (a
     TypeError) for a function that has no native form, CompiledDiffers where the first run computes something else

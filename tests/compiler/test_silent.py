@@ -12,7 +12,8 @@ from engines import ENGINES, compiled
 
 import minigrad as mg
 from minigrad import nn
-from minigrad.compiler import CaptureError
+from minigrad.compiler import CaptureError, CompiledDiffers, function
+from minigrad.compiler.elementwise import FLOATS, call
 from minigrad.tensor import Tensor
 
 X = np.array([1.0, -2.0, 3.0])
@@ -295,6 +296,16 @@ def test_what_is_not_read_is_not_watched():
     for config.unused in range(3):
         equal(ours(X), config(X))
     assert len(ours.captures) == 1
+    model = Squared()
+    ours = compiled("replay", model)
+    for model.epoch in range(3):
+        equal(ours(X), model(X))
+    assert len(ours.captures) == 1
+    layer = type("Own", (nn.Dropout,), {})(0.0)  # whose attributes are named in the library
+    ours = compiled("replay", layer)
+    for layer.p in (0.0, 1.0):
+        equal(ours(X), layer(X))
+    assert len(ours.captures) == 2
 
 
 def test_objects_that_are_arguments_are_watched():
@@ -423,10 +434,10 @@ def test_gradients_are_those_of_the_numbers_of_the_call():
 
     for seed in range(3):
         x = rng.normal(size=(6, 3))
-        for net, call in ((model, ours), (twin, twin)):
+        for net, run in ((model, ours), (twin, twin)):
             net.zero_grad()
             mg.random.seed(seed)
-            (call(x) ** 2).sum().backward()
+            (run(x) ** 2).sum().backward()
         for a, b in zip(model.parameters(), twin.parameters(), strict=True):
             np.testing.assert_allclose(a.grad.data, b.grad.data, 1e-9, atol=1e-13)
         for name, value in twin.state_dict().items():
@@ -443,6 +454,17 @@ def test_gradients_are_those_of_the_numbers_of_the_call():
         w.data[0] = 7.0
     with pytest.raises(RuntimeError, match="was changed in place after"):
         y.backward()
+
+
+def test_gradients_are_compared_with_numpys_when_they_are_first_taken(monkeypatch):
+    w = mg.tensor(X, requires_grad=True)
+    monkeypatch.setitem(FLOATS, np.cos, (call("sin_{}"), 1))
+    y = mg.compile(lambda w: (mg.sin(w) * 3).sum())(w)
+    with pytest.raises(CompiledDiffers, match="first in cos"):
+        y.backward()
+    monkeypatch.setitem(FLOATS, np.sin, (call("tanh_{}"), 1))
+    with pytest.raises(CompiledDiffers, match="first in sin"):
+        mg.compile(lambda w: mg.sin(w) * 3)(w)
 
 
 def test_backward_on_an_argument():
@@ -529,3 +551,83 @@ def test_a_step_says_which_labels_are_wrong():
 def test_sentences_of_the_library_show_what_is_not_known():
     with pytest.raises(TypeError, match=r"^jv: its order is one number.* it came as tensor\(<array of shape \(3,\)>\)"):
         mg.compile(lambda v, z: mg.special.jv(v, z))(mg.tensor(X), X)
+
+
+# ---- random numbers --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bad", [0, 3, 7, None])
+@pytest.mark.parametrize("drops", [True, False])
+def test_a_run_that_ends_early_has_drawn_no_more_than_its_steps(bad, drops):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(12, 3)), rng.normal(size=(12, 1))
+    if bad is not None:
+        x[bad] = np.nan
+    found = []
+    for compile in (False, True):
+        mg.random.seed(5)
+        model = nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.5) if drops else nn.Tanh(), nn.Linear(4, 1))
+        optimizer = mg.optim.SGD(model.parameters(), lr=0.01)
+        if compile:
+            step = mg.compile_step(model, nn.MSELoss(), optimizer)
+            step.run(x, y, batch_size=4, epochs=3)
+        else:
+            eagerly(model, optimizer, x, y)
+        found.append((mg.random.normal(size=3).numpy(), model[0].weight.numpy()))
+    np.testing.assert_array_equal(found[1][0], found[0][0])
+    np.testing.assert_allclose(found[1][1], found[0][1], 1e-12)
+
+
+def eagerly(model, optimizer, x, y):
+    for _ in range(3):
+        order = mg.random.generator().permutation(12)
+        for i in range(0, 12, 4):
+            optimizer.zero_grad()
+            with np.errstate(all="ignore"):
+                loss = nn.MSELoss()(model(x[order[i : i + 4]]), y[order[i : i + 4]])
+            if not np.isfinite(loss.item()):
+                return
+            loss.backward()
+            optimizer.step()
+
+
+def test_a_label_that_is_wrong_ends_a_run_where_it_is():
+    x, y = np.random.default_rng(0).normal(size=(12, 3)), np.arange(12) % 2
+    y[9] = 5
+    model = nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.5), nn.Linear(4, 2))
+    step = mg.compile_step(model, nn.CrossEntropyLoss(), mg.optim.SGD(model.parameters(), lr=0.1))
+    mg.random.seed(5)
+    for _ in range(3):
+        mg.random.generator().random((4, 4))
+    expected = mg.random.normal(size=3).numpy()
+    mg.random.seed(5)
+    with pytest.raises(ValueError, match="classes are 0 to 1, and the targets run from 0 to 5"):
+        step.run(x, y, batch_size=4, shuffle=False)
+    np.testing.assert_array_equal(mg.random.normal(size=3).numpy(), expected)
+
+
+# ---- what is kept ----------------------------------------------------------------------------------------------------
+
+
+def test_only_so_many_captures_are_kept(monkeypatch):
+    monkeypatch.setattr(function, "LIMIT", 3)
+    scale = SimpleNamespace(by=1.0)
+    ours = compiled("replay", lambda x: x * scale.by)
+    for scale.by in (1.0, 2.0, 3.0):
+        ours(X)
+    scale.by = 1.0
+    ours(X)
+    kept, scale.by = list(ours.captures), 4.0
+    with pytest.warns(mg.MinigradWarning, match=r"compiled 3 times.*scale.by .*1.0.* and now .*4.0"):
+        equal(ours(X), 4 * X)
+    assert len(ours.captures) == 3
+    assert set(kept) - set(ours.captures) == {kept[1]}  # that of 2.0
+
+
+def test_the_source_of_a_function():
+    ours = mg.compile(lambda x: mg.tanh(x) * 2)
+    assert ours.source == ""
+    ours(X)
+    assert "tanh" in ours.source
+    ours(np.stack([X, X]))
+    assert "(2, 3)" in ours.source
