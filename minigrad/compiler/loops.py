@@ -6,7 +6,7 @@ all steps; what it computes of such values alone is written down outside, and is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,9 +37,11 @@ class Loop:
         self.outside = [node for _, node in inside.outside.values() if node in set(needed)]
         self.length, self.reverse = length, reverse
 
-    def __call__(self, carry: Sequence, xs: Sequence, outside: Sequence) -> tuple[np.ndarray, ...]:
-        """The results by NumPy."""
-        step = Replay(self.inside, self.carry + self.xs + self.outside, self.last + self.ys)
+    def __call__(
+        self, carry: Sequence, xs: Sequence, outside: Sequence, reading: Callable = Replay
+    ) -> tuple[np.ndarray, ...]:
+        """The results by NumPy, or by another reading of the trace of a step."""
+        step = reading(self.inside, self.carry + self.xs + self.outside, self.last + self.ys)
         n = len(self.last)
 
         def body(carry: list, x: list) -> tuple[list, list]:

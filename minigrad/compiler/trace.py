@@ -570,8 +570,11 @@ class Replay:
         with np.errstate(all="ignore"):
             for node in self.nodes:
                 if node not in found:
-                    found[node] = evaluate(node, *mapped(found.__getitem__, Node, (node.args, node.kwargs)))
+                    found[node] = self.evaluate(node, *mapped(found.__getitem__, Node, (node.args, node.kwargs)))
         return [np.asarray(found[node]) for node in self.outputs]
+
+    def evaluate(self, node: Node, args: tuple, kwargs: dict[str, Any]) -> Any:
+        return evaluate(node, args, kwargs)
 
 
 def evaluate(node: Node, args: tuple, kwargs: dict[str, Any]) -> Any:

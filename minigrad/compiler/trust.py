@@ -1,36 +1,43 @@
 """Trust: what compiled code computes, beside what NumPy computed when it was captured.
 
-How far the two may be apart is measured, not guessed: the trace runs once more, with the last bit of every result
-turned up or down at random, as rounding might have done it. What that does to a result shows how far rounding can move
-it (M. La Porte and J. Vignes, "Etude statistique des erreurs dans l'arithmetique des ordinateurs", Numerische
-Mathematik 23, 1974); the compiled code gets a multiple of that, and of the rounding of the result's own sum.
+How far the two may be apart is measured, not guessed: the trace runs again, with the last bits of every result turned
+up or down at random, as rounding might have done it. What that does to a result shows how far rounding can move it
+(M. La Porte and J. Vignes, "Etude statistique des erreurs dans l'arithmetique des ordinateurs", Numerische Mathematik
+23, 1974); the compiled code gets a multiple of that, and of the rounding of the result's own sum.
 """
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from .assembly import Code
+from .loops import Loop
 from .lower import Lowering
 from .program import Program
-from .trace import Node, Trace, evaluate, forget, mapped
+from .trace import Node, Replay, Trace, evaluate, forget, mapped
 from .values import Input
 
 SLACK = 32  # times the rounding that was measured: the compiled code groups terms otherwise, and has its own exp
+TURNED = 3  # ulp, at most, that a result is turned by: functions of the C library are off by as much
+RUNS = 50  # with other roundings, before a result is called wrong
+LANES = 64  # sums that a long one is taken in at a time, about: the roots of their lengths are what errors grow with
 
-# Ufuncs that round; what only moves, chooses or compares elements must give the same bits, since others look for them.
-ROUNDING = frozenset({
-    np.add, np.subtract, np.multiply, np.divide, np.power, np.sqrt, np.exp, np.log, np.expm1, np.log1p, np.exp2,
-    np.log2, np.log10, np.tanh, np.sin, np.cos, np.tan, np.sinh, np.cosh, np.arctan, np.arcsin, np.arccos, np.logaddexp,
-    np.hypot, np.square, np.reciprocal, np.cbrt, np.matmul,
-})  # fmt: skip
+# Functions that add up products: their terms round, however small the sum is.
 SUMS = frozenset({
-    np.dot, np.vdot, np.sum, np.mean, np.prod, np.cumsum, np.cumprod, np.einsum, np.inner, np.outer, np.tensordot,
+    np.matmul, np.dot, np.vdot, np.vecdot, np.inner, np.outer, np.tensordot, np.kron, np.einsum, np.convolve, np.sum,
+    np.mean, np.trace, np.prod, np.cumsum, np.cumprod, "convolution", "convolution_by_input", "convolution_by_weight",
+})  # fmt: skip
+# Others that round. So do ufuncs, but for those which only move, choose or cut off: these give the same bits, since
+# others look for them.
+ROUNDING = frozenset({np.var, np.std, np.sinc, np.diff, np.ptp, "window_put", "window_mean", "window_spread"})
+EXACT = frozenset({
+    np.maximum, np.minimum, np.fmax, np.fmin, np.negative, np.positive, np.conjugate, np.absolute, np.fabs, np.sign,
+    np.copysign, np.ceil, np.floor, np.trunc, np.rint, np.heaviside, np.fmod, np.floor_divide,
 })  # fmt: skip
 
 
@@ -43,7 +50,7 @@ def check(trace: Trace, lowering: Lowering, code: Code, run: Callable[[], object
 
     The second time buffers share their memory, as from then on, so only outputs are left to be compared.
     """
-    bounds = functools.cache(lambda: roundings(trace))
+    bounds = Roundings(trace)
     run()
     compare(trace, lowering, code.arrays, bounds)
     code.settle()
@@ -52,10 +59,7 @@ def check(trace: Trace, lowering: Lowering, code: Code, run: Callable[[], object
     forget(trace.nodes)
 
 
-Bounds = Callable[[], dict[Node, float]]  # they take a run, which is not needed where every bit is the same
-
-
-def compare(trace: Trace, lowering: Lowering, arrays: dict[str, np.ndarray], bounds: Bounds) -> None:
+def compare(trace: Trace, lowering: Lowering, arrays: dict[str, np.ndarray], bounds: Roundings) -> None:
     """Raise CompiledDiffers at the first result that the native code has computed and that is not NumPy's.
 
     `arrays` are the buffers by name after a run. Results without one, which are computed where they are read, are
@@ -68,12 +72,12 @@ def compare(trace: Trace, lowering: Lowering, arrays: dict[str, np.ndarray], bou
         if node.index not in buffers or buffers[node.index].name not in arrays or node.function == "input":
             continue
         ours = arrays[buffers[node.index].name].reshape(node.shape)
-        if not same(ours, node.value, 0) and not same(ours, node.value, bounds().get(node, 0.0)):
-            raise CompiledDiffers(named(node, ours, right, bounds()))
+        if not bounds.allow(node, ours):
+            raise CompiledDiffers(named(node, ours, right, bounds))
         right.add(node)
 
 
-def named(node: Node, ours: np.ndarray, right: set[Node], bounds: dict[Node, float]) -> str:
+def named(node: Node, ours: np.ndarray, right: set[Node], bounds: Roundings) -> str:
     """What to say of a wrong result: the first wrong op among those that it is computed in one with."""
     within = between(right, node)
     if len(within) == 1:
@@ -84,7 +88,7 @@ def named(node: Node, ours: np.ndarray, right: set[Node], bounds: dict[Node, flo
     except Exception:  # which the wrong result matters more than
         return difference(node, ours, others)
     for x, found in zip(within, results, strict=True):
-        if not same(found, x.value, bounds.get(x, 0.0)):
+        if not bounds.allow(x, found):
             return difference(x, found)
     return difference(node, ours, f"{others}, which are right alone")
 
@@ -119,59 +123,151 @@ def alone(nodes: list[Node]) -> list[np.ndarray]:
     return [code.arrays[v.home.name].reshape(node.shape) for v, node in zip(program.outputs, nodes, strict=True)]
 
 
-def same(ours: np.ndarray, right: np.ndarray, bound: float) -> bool:
-    """Whether all elements are equal, or by no more than `bound` apart."""
-    with np.errstate(all="ignore"):
-        equal = (ours == right) | ((ours != ours) & (right != right))
-        if right.dtype.kind == "f":
-            equal |= np.abs(ours - right) <= bound
-    return bool(equal.all())
+class Roundings:
+    """How far rounding may move each result of a trace: as far as runs with other roundings show.
+
+    Most results need one run, or none. A single run may by chance move a result by next to nothing, though, where terms
+    cancel; so no result is called wrong before there have been RUNS.
+    """
+
+    def __init__(self, trace: Trace, runs: int = 0) -> None:
+        self.trace, self.runs, self.rng = trace, 0, np.random.default_rng(0)
+        self.bounds: dict[Node, Any] = {}  # of numbers one for all elements, of truth values one for each
+        for _ in range(runs):
+            self.run()
+
+    def allow(self, node: Node, ours: np.ndarray) -> bool:
+        """Whether a result is NumPy's but for rounding."""
+        while not same(ours, node.value, self.bounds.get(node, 0)):
+            if self.runs == RUNS:
+                return False
+            self.run()
+        return True
+
+    def run(self) -> None:
+        nodes = [node for node in self.trace.nodes if isinstance(node.value, np.ndarray)]
+        inputs = [node for node in nodes if node.function == "input"]
+        shaken = Shaken(self.rng, self.runs > 0, self.trace, inputs, nodes)
+        results = shaken([node.value.item() if node.weak else node.value for node in inputs])
+        for node, result in zip(nodes, results, strict=True):
+            moved: Any = apart(result, node.value)
+            if node.dtype.kind != "b":
+                moved = largest(moved)
+            if node.dtype.kind == "f":
+                moved = SLACK * moved + shaken.own.get(node, SLACK * least(node.value))
+            self.bounds[node] = np.maximum(self.bounds.get(node, 0), moved)
+        self.runs += 1
 
 
-def roundings(trace: Trace) -> dict[Node, float]:
-    """How far rounding may move each result of the trace, as far as one more run with other roundings shows."""
-    rng = np.random.default_rng(0)
-    found: dict[Node, Any] = {}
-    bounds: dict[Node, float] = {}
-    with np.errstate(all="ignore"):
-        for node in trace.nodes:
-            if node.function in ("input", "constant"):
-                found[node] = node.value.item() if node.weak else node.value
-                continue
-            args, kwargs = mapped(found.__getitem__, Node, (node.args, node.kwargs))
-            result = evaluate(node, args, kwargs)
-            if isinstance(node.value, np.ndarray) and node.dtype.kind == "f":
-                eps = np.finfo(node.dtype).eps
-                if rounds(node):
-                    result = np.asarray(result * (1 + eps * rng.uniform(-3, 3, node.shape)), node.dtype)
-                scale = np.max(np.abs(node.value), initial=0, where=np.isfinite(node.value))
-                moved = np.abs(result - node.value)
-                moved = np.max(moved, initial=0, where=np.isfinite(moved))
-                bounds[node] = SLACK * (float(moved) + float(eps * scale) * math.sqrt(terms(node)))
-            found[node] = float(result) if node.weak else result
-    return bounds
+class Shaken(Replay):
+    """NumPy with other roundings: the last bits of all results are turned at random, and of the terms of sums.
+
+    If it is `careful`, it counts with sums whose terms are all rounded to one side, as equal ones may be.
+    """
+
+    def __init__(self, rng: np.random.Generator, careful: bool, *trace: Any) -> None:
+        super().__init__(*trace)
+        self.rng, self.careful = rng, careful
+        self.own: dict[Node, float] = {}  # how far the rounding of a result itself may move it
+
+    def evaluate(self, node: Node, args: tuple, kwargs: dict[str, Any]) -> Any:
+        if isinstance(node.function, Loop):
+            carry, xs, outside = args
+            return node.function(carry, xs, outside, partial(Shaken, self.rng, False))
+        if not rounds(node):
+            return evaluate(node, args, kwargs)
+        n, by, own = terms(node) / LANES, float(TURNED), 0.0
+        if adds(node):
+            if self.careful:
+                own = 4 * n * least(magnitude(node, args, kwargs))
+            args, kwargs = mapped(partial(turned, self.rng, 1), np.ndarray, (args, kwargs))
+            by = math.sqrt(1 + n)
+        result = np.asarray(evaluate(node, args, kwargs), node.dtype)
+        self.own[node] = own + SLACK * math.sqrt(1 + n) * least(result)
+        other = turned(self.rng, by, result)
+        if isinstance(node.function, np.ufunc) and not adds(node):  # x * 1 and x + 0 are x, and may be compared with it
+            for x in args:
+                np.copyto(other, result, where=np.abs(result) == np.abs(x))
+        return other.item() if node.weak else other
+
+
+def turned(rng: np.random.Generator, ulp: float, x: np.ndarray) -> np.ndarray:
+    """An array with its last bits turned, by up to so many ulp; integers as they are."""
+    if x.dtype.kind != "f":
+        return x
+    by = rng.random(x.shape, np.float32 if x.dtype == np.float32 else np.float64)
+    return np.asarray(x * (1 + (2 * by - 1) * (ulp * np.finfo(x.dtype).eps)), x.dtype)
 
 
 def rounds(node: Node) -> bool:
-    function = node.function[1] if isinstance(node.function, tuple) else node.function
-    return isinstance(node.function, str) is False and (function in ROUNDING or function in SUMS)
+    """Whether the function of a node rounds its results."""
+    if not isinstance(node.value, np.ndarray) or node.dtype.kind != "f":
+        return False
+    _, function = parts(node)
+    return adds(node) or function in ROUNDING or (isinstance(function, np.ufunc) and function not in EXACT)
+
+
+def adds(node: Node) -> bool:
+    """Whether it adds up, or multiplies, many numbers."""
+    kind, function = parts(node)
+    return function in SUMS or bool(kind and function in (np.add, np.subtract, np.multiply))
+
+
+def parts(node: Node) -> tuple[str | None, Any]:
+    """The kind of a node's function, and which it is: by name, if it is a card."""
+    kind, function = node.function if isinstance(node.function, tuple) else (None, node.function)
+    return kind, function.__name__ if kind == "host" else function
+
+
+def magnitude(node: Node, args: tuple, kwargs: dict[str, Any]) -> np.ndarray:
+    """What a sum would be if no term were negative."""
+    args, kwargs = mapped(lambda x: np.abs(x) if x.dtype.kind == "f" else x, np.ndarray, (args, kwargs))
+    return np.asarray(evaluate(node, args, kwargs), node.dtype)
 
 
 def terms(node: Node) -> float:
     """About how many terms go into an element of the result, where it is a sum."""
-    if isinstance(node.function, str) or not rounds(node):
-        return 1.0
-    sizes = [math.prod(x.shape) for x in node.inputs() if isinstance(x.value, np.ndarray)]
-    return max(1.0, max(sizes, default=1) / max(math.prod(node.shape), 1))
+    if not adds(node):
+        return 0.0
+    sizes = [x.value.size for x in node.inputs() if isinstance(x.value, np.ndarray)]
+    return float(math.prod(sizes) / max(node.value.size, 1)) ** (1 / max(len(sizes), 1))
+
+
+def same(ours: np.ndarray, right: np.ndarray, bound: Any) -> bool:
+    """Whether all elements are equal, or by no more than `bound` apart."""
+    return bool(np.all(apart(ours, right) <= bound))
+
+
+def apart(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """How far elements are apart: not at all if both are nan, and nan if one is."""
+    with np.errstate(all="ignore"):
+        distance = np.abs(np.subtract(a, b, dtype=b.dtype if b.dtype.kind == "f" else float))
+        return np.where((a == b) | ((a != a) & (b != b)), 0, distance)
+
+
+def largest(a: np.ndarray) -> float:
+    """The largest of the elements that are finite."""
+    return float(np.max(a, initial=0, where=np.isfinite(a)))
+
+
+def least(a: np.ndarray) -> float:
+    """One ulp of the largest element."""
+    kind = np.finfo(a.dtype)
+    return float(kind.eps) * max(largest(np.abs(a)), float(kind.tiny))
+
+
+REPORT = "Please report this; fit(compile=False), and functions and steps without mg.compile, do not depend on it"
 
 
 def difference(node: Node, ours: np.ndarray, what: str = "") -> str:
-    right = node.value
-    with np.errstate(all="ignore"):
-        apart = np.where((ours == right) | ((ours != ours) & (right != right)), 0, np.abs(ours - 1.0 * right))
-        worst = np.unravel_index(np.argmax(np.where(np.isnan(apart), np.inf, apart)), node.shape)
     return (
         f"the compiled code differs from NumPy's first in {node.name}, called at {node.line}, of shape {node.shape}"
-        f"{what}: at {[int(i) for i in worst]} it computes {ours[worst]} for {right[worst]}. Please report this; "
-        "fit(compile=False), and functions and steps without mg.compile, do not depend on it"
+        f"{what}: {worst(ours, node.value)}. {REPORT}"
     )
+
+
+def worst(ours: np.ndarray, right: np.ndarray) -> str:
+    """Where two arrays are furthest apart, in words."""
+    distance = apart(ours, right)
+    at = np.unravel_index(np.argmax(np.where(np.isnan(distance), np.inf, distance)), right.shape)
+    return f"at {[int(i) for i in at]} it computes {ours[at]} for {right[at]}"

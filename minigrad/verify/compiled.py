@@ -16,7 +16,7 @@ import sympy
 
 from ..compiler.function import Native, compile, compiled_by
 from ..compiler.trace import Node, Trace
-from ..compiler.trust import CompiledDiffers, roundings
+from ..compiler.trust import RUNS, CompiledDiffers, Roundings
 from ..symbolic import symbolic_array
 from ..transforms import grad
 from .cells import on_kink
@@ -110,7 +110,7 @@ class Bounds:
     """In place of each result: how far rounding may move it."""
 
     def __init__(self, trace: Trace, inputs: Sequence[Node], outputs: Sequence[Node]) -> None:
-        bounds = roundings(trace)
+        bounds = Roundings(trace, RUNS).bounds
         self.bounds = [
             np.full(node.shape, bounds.get(node, 0.0)) if node.dtype.kind == "f" else node.value for node in outputs
         ]  # conditions that have to hold are among the outputs

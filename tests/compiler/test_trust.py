@@ -1,6 +1,7 @@
 """The first run of compiled code beside NumPy's: rounding passes, and anything else is named."""
 
 import builtins
+import math
 import re
 import zlib
 from pathlib import Path
@@ -13,7 +14,7 @@ import minigrad as mg
 from minigrad import compiler
 from minigrad.compiler.assembly import without_comments
 from minigrad.compiler.trace import Replay, Trace
-from minigrad.compiler.trust import CompiledDiffers, compare, roundings
+from minigrad.compiler.trust import CompiledDiffers, Roundings, compare
 
 
 def checked(f, xs, change, dtype=np.float32):
@@ -27,7 +28,7 @@ def checked(f, xs, change, dtype=np.float32):
     for node in trace.nodes:
         if node.name in change:
             arrays[str(node.index)] = np.asarray(change[node.name](arrays[str(node.index)]), node.dtype)
-    compare(trace, SimpleNamespace(made=made), arrays, lambda: roundings(trace))
+    compare(trace, SimpleNamespace(made=made), arrays, Roundings(trace))
 
 
 rng = np.random.default_rng(0)
@@ -91,6 +92,89 @@ def test_the_largest_is_found_again_where_it_was():
     checked(share, [A], {"divide": lambda x: x})
     with pytest.raises(CompiledDiffers, match="first in divide"):
         checked(share, [A], {"divide": lambda x: x * 1.001})
+
+
+def test_a_sum_that_cancels_to_nothing():
+    """Another order of terms moves it by the rounding of the terms, not of the sum."""
+    x = np.random.default_rng(1).normal(size=1000).astype(np.float32)
+    x -= x.mean()
+    assert abs(np.sum(x) - math.fsum(x)) > 1e-3 * abs(math.fsum(x))
+    checked(np.sum, [x], {"sum": lambda _: math.fsum(x)})
+    checked(np.vdot, [x, np.ones(1000)], {"vdot": lambda _: math.fsum(x)})
+    with pytest.raises(CompiledDiffers, match="first in sum"):
+        checked(np.sum, [x], {"sum": lambda y: y - x[3]})
+
+
+@pytest.mark.parametrize("axis", [None, 0, 1])
+@pytest.mark.parametrize("n", [100, 10_000])
+@pytest.mark.parametrize("what", ["equal", "rising", "of two signs"])
+def test_orders_of_terms_that_are_rounded_to_one_side(what, n, axis):
+    """Here the rounding of a sum grows with the number of terms, not with its root."""
+    x = np.linspace(-1, 1, 3 * n).reshape(3, n) if axis else np.linspace(-1, 1, 3 * n).reshape(n, 3)
+    x = {"equal": np.full_like(x, 0.1), "rising": x, "of two signs": 1.1 * np.sign(x)}[what].astype(np.float32)
+    trace = Trace()
+    y = np.sum(trace.input("x", x), axis=axis)
+    one_by_one = np.cumsum(x, axis=axis, dtype=np.float32).take(-1, axis=axis)
+    assert Roundings(trace).allow(y.node, one_by_one)
+    assert not Roundings(trace).allow(y.node, y.node.value + 0.01 * np.sum(np.abs(x), axis=axis))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rounding_of_a_single_number_that_cancels(dtype):
+    """One run with other roundings may hardly move it: of many numbers computed more exactly all pass."""
+
+    def nothing(x):
+        y = np.cos(x) * dtype(3)
+        return y.sum() - (y[::-1][:4].sum() + y[0])
+
+    for seed in range(300):
+        checked(nothing, [np.random.default_rng(seed).normal(size=5)], {"subtract": lambda y: 0 * y}, dtype)
+
+
+def test_what_is_exact_stays_exact():
+    """x * 1 is x in any rounding: were it turned, there would be a division by 0."""
+    share = lambda x: x / (x * np.ones_like(x) == x).sum(1, keepdims=True, dtype=x.dtype)  # noqa: E731
+    checked(share, [A], {"divide": lambda x: x * (1 + 2e-7)})
+    with pytest.raises(CompiledDiffers, match="first in divide"):
+        checked(share, [A], {"divide": lambda x: x * (1 + 1e-4)})
+
+
+def test_comparisons_of_what_is_equal_but_for_rounding():
+    ten = np.float32(10)
+    checked(lambda x: x / ten * ten > x, [A[0]], {"greater": np.logical_not})
+    with pytest.raises(CompiledDiffers, match="first in greater"):
+        checked(lambda x: x / ten * ten > x + np.float32(0.01), [A[0]], {"greater": np.logical_not})
+
+
+def test_the_smallest_numbers():
+    checked(lambda x: x * x, [[1e-23, 0]], {"multiply": lambda x: x + np.float32(1e-45)})
+
+
+def test_loops_may_differ_as_much_as_their_steps_amplify():
+    """A hundred steps of a chaotic map leave nothing of the first digits of float32."""
+
+    def chaotic(x):
+        return mg.scan(lambda c, _: (3.9 * (c - c * c), c), x, length=100)[0]
+
+    x = np.linspace(0.1, 0.9, 7, dtype=np.float32)
+    assert (mg.compile(chaotic)(x).data != chaotic(mg.tensor(x)).data).any()
+
+
+SMALL = [
+    ("add", lambda x: x / np.sqrt(np.mean(x * x, axis=1, keepdims=True) + np.float32(1e-5)), lambda y: y - 1e-5, 0.1),
+    ("mean", lambda x: np.mean(x, axis=1), lambda y: y * 500 / 499, 1),
+    ("sum", lambda x: np.sum(np.abs(x), axis=1), lambda y: y - np.abs(A[:, 3]).astype(np.float32), 1),
+    ("matmul", lambda x: x @ np.ones((500, 2), np.float32), lambda y: y - A[:, 3:4].astype(np.float32), 1),
+    ("exp", lambda x: np.tanh(np.exp(x)), lambda y: y * (1 + 1e-4), 1),
+    ("subtract", lambda x: np.exp(x - np.max(x, axis=1, keepdims=True)), lambda y: y * (1 + 1e-4), 1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "f", "wrong", "scale"), SMALL, ids=[name for name, *_ in SMALL])
+def test_small_faults_are_named(name, f, wrong, scale):
+    """An eps that is left out, a term that is missing, the fourth digit."""
+    with pytest.raises(CompiledDiffers, match=f"first in {name}, "):
+        checked(f, [A * scale], {name: wrong})
 
 
 def test_a_replay_is_the_same():
