@@ -27,7 +27,7 @@ from .memories import Watch
 from .program import Program
 from .shuffling import permutations
 from .trace import CaptureError, Node, live, noded, tensor_of
-from .trust import check
+from .trust import Updates, check, check_rows, held
 from .units import LEFT, Unit
 from .values import Value
 
@@ -174,6 +174,7 @@ class StepCode:
         first = Unit([f"loss = f8({outputs[0].home.name}[0])", *certain], checks=True)
         lines = [*squares, first, Unit([*stores(kept)]), *update]
         extra |= {f"kept{i}": t._data for i, t in enumerate(self.kept)}
+        self.changing = set(extra)  # the names of what a step changes, and of what is soon overwritten
         extra |= {"learning": np.zeros(1, np.int64), "limits": limits}
         self.code = Code(
             program, memory, streams=streams, after=lines, functions=functions, extra=extra,
@@ -183,13 +184,47 @@ class StepCode:
         return lowering
 
     def check(self, found: Captured, lowering: Lowering, x: np.ndarray, y: np.ndarray) -> None:
-        """Run on the batch of the capture, changing nothing, and compare with what NumPy computed."""
+        """Run on the batch of the capture, and compare with what NumPy computed; everything is as before then."""
         for i, draw in enumerate(self.draws):
             self.point(f"data_r{i}", np.ascontiguousarray(draw.node.value))
         self.point("data_x", x)
         self.point("data_y", y)
-        check(found.found.trace, lowering, self.code, partial(self.code.run, 0, 1, np.arange(len(x)), np.zeros((1, 2))))
+        record = np.zeros((1, 2))
+        run = partial(self.code.run, 0, 1, np.arange(len(x)), record)
+        check(found.found.trace, lowering, self.code, run)
         self.code.arrays["learning"][0] = 1
+        if np.isfinite(record).all():
+            self.check_update(run)
+
+    def check_update(self, run: Callable[[], object]) -> None:
+        """Take the step, compare what becomes of parameters and states with the eager update, and take it back."""
+        updates = Updates(self.blocks, self.code.arrays["limits"])
+        arrays = [a for name, a in self.code.arrays.items() if name in self.changing]
+        before = [a.copy() for a in arrays]
+        try:
+            run()
+            found = held(self.blocks)
+        finally:
+            for a, old in zip(arrays, before, strict=True):
+                a[...] = old
+        updates.compare(found)
+
+    def check_rows(self, x: np.ndarray, y: np.ndarray, order: np.ndarray) -> None:
+        """Gather the first batches that are planned, without learning from them, and look at the last of these."""
+        rows = self.shapes[0][0]
+        s = len(order) // rows > 1
+        self.code.arrays["learning"][0] = 0
+        try:
+            self.code.run(s, s + 1, order[: (s + 1) * rows], np.zeros((2, 2)))
+        except Exception:  # of the model or the loss, which is raised again when it is that batch's turn
+            pass
+        finally:
+            self.code.arrays["learning"][0] = 1
+        for name, whole in (("data_x", x), ("data_y", y)):
+            if name in self.code.streams:
+                batch = self.code.arrays[self.code.streams[name].buffer.name]
+                right = whole[order[s * rows : (s + 1) * rows]]
+                check_rows(name[-1], batch.reshape(right.shape), right)
 
     # ---- whether it is still right -----------------------------------------------------------------------------
 
@@ -281,6 +316,7 @@ class StepCode:
             self.go(x, y, order, start, stop, record)
 
     def go(self, x: np.ndarray, y: np.ndarray, order: np.ndarray, start: int, stop: int, record: np.ndarray) -> None:
+        first = not self.memory
         self.memory = self.memory or [(n, zeros(math.prod(shape), d).reshape(shape)) for n, shape, d in self.forms]
         for name, memory in self.memory:
             self.code.point(name, memory)
@@ -292,6 +328,8 @@ class StepCode:
         states, taken = [g.bit_generator.state for g in generators], self.steps_taken[0]
         if self.draws:
             self.draw(stop - start)
+        if first:
+            self.check_rows(x, y, order)
         before = time.perf_counter()
         try:
             self.code.run(start, stop, order, record)

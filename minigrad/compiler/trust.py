@@ -15,6 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from ..nn.utils import clip_grad_norm_, clip_grad_value_
+from ..optim.block import Block, label
+from ..optim.kernel import read
+from ..tensor import Tensor
 from .assembly import Code
 from .loops import Loop
 from .lower import Lowering
@@ -271,3 +275,80 @@ def worst(ours: np.ndarray, right: np.ndarray) -> str:
     distance = apart(ours, right)
     at = np.unravel_index(np.argmax(np.where(np.isnan(distance), np.inf, distance)), right.shape)
     return f"at {[int(i) for i in at]} it computes {ours[at]} for {right[at]}"
+
+
+# ---- what is around the trace in a training step ---------------------------------------------------------------------
+
+
+def check_rows(name: str, ours: np.ndarray, right: np.ndarray) -> None:
+    """Raise CompiledDiffers unless a batch that native code has gathered is made of the right rows."""
+    if not same(ours, right, 0):
+        raise CompiledDiffers(f"the compiled code gathers other rows of {name}: {worst(ours, right)}. {REPORT}")
+
+
+Arrays = dict[tuple[int, str, int], np.ndarray]  # by block, name in the rule, and place among the block's parameters
+
+
+class Updates:
+    """What the eager optimizer makes of the gradients that native code has computed, to compare its own update with.
+
+    `limits` are those of each element of the gradient and of its norm. Native code reads the same numbers and applies
+    the same rule, so its roundings are few.
+    """
+
+    def __init__(self, blocks: list[Block], limits: np.ndarray) -> None:
+        self.blocks, self.limits = blocks, limits
+        self.before, self.gradients = held(blocks), [block.joined_gradient.copy() for block in blocks]
+        self.right = self.eager(np.array)
+
+    def eager(self, turned: Callable[[np.ndarray], np.ndarray]) -> Arrays:
+        """The update of copies, from gradients and states as `turned` makes them."""
+        blocks = []
+        for block, gradient in zip(self.blocks, self.gradients, strict=True):
+            params = [Tensor(np.array(p._data), requires_grad=True) for p in block.params]
+            for p, g in zip(params, block.views(gradient), strict=True):
+                p._grad = Tensor(turned(g))
+            states = [{name: turned(array) for name, array in state.items()} for state in block.states()]
+            blocks.append(Block(block.kind, block.group, params, block.t, states))
+        every = [p for block in blocks for p in block.params]
+        value, norm = map(float, self.limits)
+        if value < math.inf:
+            clip_grad_value_(every, value)
+        if norm < math.inf:
+            clip_grad_norm_(every, norm)
+        for block in blocks:
+            block.step()
+        return held(blocks)
+
+    def compare(self, found: Arrays) -> None:
+        """Raise CompiledDiffers at the first array that native code has made something else of.
+
+        All of them have to be as before again, since more updates of copies show how far rounding may move an element.
+        """
+        moved: dict[Any, Any] = dict.fromkeys(found, 0)
+        rng = np.random.default_rng(0)
+        ulp = {key: np.finfo(x.dtype).eps * (np.abs(x) + np.abs(self.before[key])) for key, x in self.right.items()}
+        for runs in range(RUNS + 1):
+            wrong = [key for key in found if not same(found[key], self.right[key], 4 * ulp[key] + 8 * moved[key])]
+            if not wrong:
+                return
+            if runs < RUNS:
+                for key, x in self.eager(partial(turned, rng, TURNED)).items():
+                    moved[key] = np.fmax(moved[key], apart(x, self.right[key]))
+        i, name, k = wrong[0]
+        block = self.blocks[i]
+        what = ("" if name == "p" else f"{name} of ") + label(block.group, block.params[k])
+        raise CompiledDiffers(
+            f"the compiled code differs from the eager optimizer in the update by {read(block.rule).name} of {what}: "
+            f"{worst(found[i, name, k], self.right[i, name, k])}. {REPORT}"
+        )
+
+
+def held(blocks: list[Block]) -> Arrays:
+    """Copies of the parameters of some blocks, and of their states."""
+    return {
+        (i, name, k): view
+        for i, block in enumerate(blocks)
+        for name, array in {"p": block.values, **block.state}.items()
+        for k, view in enumerate(block.views(array.copy()))
+    }

@@ -1,10 +1,12 @@
 """The compiler made wrong on purpose, in one place each time: the first call says so, and names the op."""
 
+import copy
+
 import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.compiler import CompiledDiffers, contractions, indexing, lower, rules, values
+from minigrad.compiler import CompiledDiffers, assembly, contractions, indexing, lower, rules, step, values
 from minigrad.compiler.blocks import IDENTITY, STEP, Loops
 from minigrad.compiler.elementwise import COMPARISONS, FLOATS, LOGICAL, call, operator
 from minigrad.compiler.indexing import Key
@@ -161,4 +163,67 @@ def test_a_step_that_is_wrong_changes_nothing(monkeypatch):
     mutate(monkeypatch, *computing(np.subtract, operator("+")))
     with pytest.raises(CompiledDiffers, match=r"first in subtract, called at .*, of shape \(6, 1\)"):
         mg.compile_step(model, mg.nn.MSELoss(), optimizer)(X, X[:, :1])
+    np.testing.assert_array_equal(model.weight.data, before)
+
+
+# ---- what is around the trace in a step ------------------------------------------------------------------------------
+
+UPDATES = {
+    "a step that is 1e-4 too short": (("- c2 * b", "- real(0.9999) * c2 * b"), "momentum", "parameter 0"),
+    "no weight decay": (("g = g + c0 * p", "g = g"), "momentum", "parameter 0"),
+    "a state that is not kept": (("v_[i] = v", "v_[i] = v_[i]"), "adam", "v of parameter 0"),
+    "an eps that is left out": (("sqrt(v_hat) + c8", "sqrt(v_hat)"), "adam", "parameter 0"),
+    "the last parameter": (("in range(lo, hi)", "in range(lo, hi - 1)"), "sgd", "parameter 1"),
+}
+OPTIMIZERS = {
+    "sgd": lambda p: mg.optim.SGD(p, lr=0.1),
+    "momentum": lambda p: mg.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=0.01),
+    "adam": lambda p: mg.optim.Adam(p, lr=0.1, eps=1e-4),
+}
+
+
+def small_step(optimizer, **options):
+    model = mg.nn.Linear(6, 1).astype(np.float32)
+    optimizer = OPTIMIZERS[optimizer](list(model.parameters()))
+    return model, optimizer, mg.compile_step(model, mg.nn.MSELoss(), optimizer, **options)
+
+
+@pytest.mark.parametrize("name", UPDATES)
+def test_a_wrong_update_is_noticed_and_taken_back(name, monkeypatch):
+    (right, wrong), rule, what = UPDATES[name]
+    source = step.rule_source
+
+    def mutated(i, block):
+        assert right in source(i, block)
+        return source(i, block).replace(right, wrong)
+
+    model, optimizer, compiled = small_step(rule)
+    before = copy.deepcopy(model.state_dict())
+    mutate(monkeypatch, step, "rule_source", mutated)
+    with pytest.raises(CompiledDiffers, match=rf"in the update by {rule} of {what}: at \[.*\] it computes \S+ for "):
+        compiled(X, X[:, :1])
+    for key, array in model.state_dict().items():
+        np.testing.assert_array_equal(array, before[key])
+    assert not optimizer.state_dict()["state"]
+
+
+@pytest.mark.parametrize("limit", [{"clip_norm": 0.1}, {"clip_value": 0.05}])
+def test_wrong_clipping_is_noticed(limit, monkeypatch):
+    model, _, compiled = small_step("sgd", **limit)
+    mutate(monkeypatch, step, "NORM", step.NORM.replace("{real}(factor)", "{real}(1)").replace("-limit)", "-1e9)"))
+    monkeypatch.setattr(step, "NORM", step.NORM.replace("limit)) if", "1e9)) if"))
+    with pytest.raises(CompiledDiffers, match="in the update by sgd of parameter"):
+        compiled(X, X[:, :1])
+
+
+def test_a_batch_of_other_rows_is_noticed(monkeypatch):
+    """Always the first batch, which the first use of the code does not show."""
+    function = assembly.Stream.function
+    model, _, compiled = small_step("sgd")
+    before = model.weight.data.copy()
+    mutate(
+        monkeypatch, assembly.Stream, "function", lambda stream: function(stream).replace("order[s * ", "order[0 * ")
+    )
+    with pytest.raises(CompiledDiffers, match=r"gathers other rows of x: at \[.*\] it computes \S+ for "):
+        compiled.run(X, X[:, :1], batch_size=2)
     np.testing.assert_array_equal(model.weight.data, before)
