@@ -36,9 +36,10 @@ def run(parts: Sequence[Callable[[], object]]) -> None:
     """Call all of these on all processors; each is native code, which lets go of the interpreter lock.
 
     No two may write to the same place, so that the result is the same on any number of processors. The caller works
-    too, and waits only for parts that others have taken: waking a thread may take longer than a whole part.
+    too, the first part is always its own, and it waits only for parts that others have taken: waking a thread may take
+    longer than a whole part.
     """
-    left, done = deque(parts), SimpleQueue[None]()
+    left, done = deque(parts[1:]), SimpleQueue[None]()
 
     def take() -> bool:
         try:
@@ -55,7 +56,8 @@ def run(parts: Sequence[Callable[[], object]]) -> None:
     with ctrl_c_held_back():
         for _ in range(threads() - 1):
             helpers(os.getpid()).put(help_out)
-        mine = 0
+        parts[0]()
+        mine = 1
         while take():
             mine += 1
         for _ in range(len(parts) - mine):

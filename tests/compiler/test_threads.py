@@ -89,6 +89,30 @@ def test_compiled_functions_inside_what_python_computes_for_a_compiled_function(
         np.testing.assert_array_equal(outer(LARGE[0]).data, right)
 
 
+def test_what_python_computes_is_computed_in_the_callers_thread(processors, monkeypatch):
+    """However soon others come: it may depend on what is a thread's own, as np.errstate is."""
+    processors(2)
+    caller = threading.get_ident()
+
+    @mg.primitive
+    def hosted(x):
+        return np.array(x) * (threading.get_ident() == caller)
+
+    class Eager:
+        """A thread that takes a job before whoever gives it goes on."""
+
+        def put(self, job):
+            worker = threading.Thread(target=job)
+            worker.start()
+            worker.join(0.2)
+
+    ours = mg.compile(lambda x: busy(hosted(x)))
+    right = ours(LARGE[0]).data
+    with monkeypatch.context() as patch:
+        patch.setattr(parallel, "helpers", lambda process: Eager())
+        np.testing.assert_array_equal(ours(LARGE[0]).data, right)
+
+
 def test_calls_from_several_threads_at_once(processors):
     processors(3)
     functions = [mg.compile(busy) for _ in range(3)]
