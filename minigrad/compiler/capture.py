@@ -84,9 +84,8 @@ class Capture:
         self.trace.thread = threading.get_ident()
         self.draws: list[Draw] = []
         self.drawn: dict[tuple, Node] = {}
-        self.checks: list[tuple[Any, list[Any]]] | None = (
-            None  # in the body of a loop: errors, what must hold and be shown
-        )
+        # In the body of a loop: errors, what must hold, and what to show.
+        self.checks: list[tuple[Any, list[Any]]] | None = None
         self.states: dict[int, tuple[Any, Any]] = {}  # where the generators stood before the first draw
         self.modules: dict[Any, bool] = {}  # those that were called, and whether they were training
         self.required: list[tuple[list[Any], Callable[..., Exception]]] = []  # what must hold, what to show, the error
@@ -241,9 +240,8 @@ def bare(x: Any) -> Any:
 # ---- what tensors seem to be while a function is captured ----------------------------------------------------------
 
 SLOTS = {name: vars(Tensor)[name] for name in Tensor.__slots__ if name != "__weakref__"}
-elsewhere: dict[
-    int, Any
-] = {}  # by id: weak references to the tensors that threads which capture nothing make meanwhile
+# By id: weak references to the tensors that threads which capture nothing make meanwhile.
+elsewhere: dict[int, Any] = {}
 captures, lock = 0, threading.Lock()
 
 

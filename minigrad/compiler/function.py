@@ -123,6 +123,11 @@ class Captured:
             among = dict.fromkeys([*inputs, *self.pullback.inputs])
             self.sources = [sources[node] for node in among]
             self.read_again = [list(among).index(node) for node in self.pullback.inputs]
+            again = [sources[node] for node in self.pullback.inputs]  # tensors, places of arguments in tuples, draws
+            places = [x[0] for x in again if isinstance(x, tuple)]
+            fixed = [x for x in again if isinstance(x, Tensor) and not x.requires_grad]
+            fixed += [i for i in places if isinstance(given[i], Tensor) and not given[i].requires_grad]
+            self.under = [*self.pullback.wanted, *fixed]
         for x in self.results:
             if isinstance(x, Tensor) and id(x) not in theirs:  # it would keep the graph of the capture alive
                 x._op, x._inputs = None, ()
@@ -149,7 +154,7 @@ class Captured:
             made = [make(found, leaves) for make in self.makers]
         if self.pullback is not None:
             op = Pulled(self.name, self.pullback, read, self.lock)
-            inputs = [leaves[x] if isinstance(x, int) else x for x in self.pullback.wanted]
+            inputs = [leaves[x] if isinstance(x, int) else x for x in self.under]
             for i, t in zip(self.recorded, op.of(inputs, [made[i]._data for i in self.recorded]), strict=True):
                 made[i] = t
         return self.rebuild(iter([made[i] for i in self.order]))

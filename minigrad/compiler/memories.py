@@ -142,9 +142,10 @@ class Walk:
         for read, before in zip(self.singles, self.single):  # noqa: B905  (strict= costs time)
             if read() is not before:
                 return False
-        if self.groups and not all(map(operator.is_, items(self.groups), self.several)):
-            return False
-        return not self.measures or all(read() == before for read, before in self.measures)
+        for read, before in self.measures:
+            if read() != before:
+                return False
+        return not self.groups or all(map(operator.is_, items(self.groups), self.several))
 
     def read(self, path: str, read: Callable[[], Any]) -> None:
         """Watch what can be read at one place."""
@@ -243,6 +244,8 @@ class Walk:
                 self.attributes(path, vars(c), self.wanted | (unnamed & vars(c).keys()))
 
     def attributes(self, path: str, variables: Any, names: Any) -> None:
+        # By their number it is noticed when there are others, such as one that hides an attribute of the class.
+        self.measures.append((variables.__len__, len(variables)))
         for name in sorted(n for n in names if n in variables):
             self.read(f"{path}.{name}", functools.partial(variables.get, name))
 

@@ -86,7 +86,11 @@ class Pulled(Whole):
         self.made: list[np.ndarray] = []
 
     def of(self, inputs: list[Tensor], arrays: list[np.ndarray]) -> list[Tensor]:
-        """The results as tensors of the graph."""
+        """The results as tensors of the graph.
+
+        The inputs are those that gradients are wanted of, and then those without one that backward reads: it says so
+        where one of them has changed meanwhile.
+        """
         if len(arrays) > 1:
             self.made = arrays
             return self.results(inputs)
@@ -109,4 +113,5 @@ class Pulled(Whole):
             )
         with self.lock:
             seeds = [g] if len(self.pullback.seeds) == 1 else self.apart(g)
-            return self.pullback(self.read, [np.asarray(part) for part in seeds])
+            found = self.pullback(self.read, [np.asarray(part) for part in seeds])
+        return found + [None] * (len(inputs) - len(found))

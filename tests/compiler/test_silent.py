@@ -200,6 +200,10 @@ class Config:
         return self.scaled(x) + self.parts[1][0]
 
 
+class Child(Config):
+    pass
+
+
 class Slotted:
     __slots__ = ("scale",)
 
@@ -219,6 +223,10 @@ def assign(target, name, value):
         get, put = type(target).__getitem__, type(target).__setitem__
     before = get(target, name)
     return lambda: put(target, name, value), lambda: put(target, name, before)
+
+
+def hide(target, name, value):
+    return lambda: setattr(target, name, value), lambda: name in vars(target) and delattr(target, name)
 
 
 def of_closure():
@@ -245,6 +253,9 @@ def cases():
         "slot": (lambda x: x * slotted.scale, assign(slotted, "scale", 3.0)),
         "bound method": (config.scaled, assign(config, "scale", 3.0)),
         "class attribute": (config.scaled, assign(Config, "factor", 4.0)),
+        "attribute that hides the class's": (config.scaled, hide(config, "factor", 4.0)),
+        "method that hides the class's": (config, hide(config, "scaled", lambda x: x)),
+        "class attribute that hides the base's": (Child().scaled, hide(Child, "factor", 4.0)),
         "callable object": (config, assign(config.parts[1], 0, 5.0)),
         "method of a class": (config, assign(Config, "scaled", lambda self, x: x)),
         "attribute by name": (lambda x: x * getattr(config, "sca" + "le"), assign(config, "scale", 3.0)),
@@ -454,6 +465,33 @@ def test_gradients_are_those_of_the_numbers_of_the_call():
         w.data[0] = 7.0
     with pytest.raises(RuntimeError, match="was changed in place after"):
         y.backward()
+
+
+@pytest.mark.parametrize("results", [1, 2])
+def test_what_backward_reads_must_not_change_meanwhile(results):
+    w, factor, x = mg.tensor(X, requires_grad=True), mg.tensor(2.0), mg.tensor(X)
+    ours = mg.compile(lambda x: [(w * x * factor).sum(), w + factor][:results])
+    for t in (factor, x):
+        y = ours(x)[0]
+        before = t.numpy()
+        t.data[...] = 5.0
+        with pytest.raises(RuntimeError, match="was changed in place after"):
+            y.backward()
+        t.data[...] = before
+    ours(x)[0].backward()
+    equal(w.grad, 2 * X)
+
+
+def test_gradients_by_one_tensor_that_is_two_arguments_or_is_detached():
+    w, v, found = mg.tensor(X, requires_grad=True), mg.tensor(2 * X, requires_grad=True), []
+    f = lambda a, b: (a * b * w * v.detach()).sum()  # noqa: E731
+    for run in (f, mg.compile(f)):
+        for b in (w, mg.tensor(X)):
+            w.grad = v.grad = None
+            run(w, b).backward()
+            found.append(w.grad.data)
+            assert v.grad is None
+    np.testing.assert_allclose(found[2:], found[:2], 1e-12)
 
 
 def test_gradients_are_compared_with_numpys_when_they_are_first_taken(monkeypatch):
