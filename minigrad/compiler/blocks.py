@@ -26,6 +26,7 @@ from .values import (
     Scatter,
     Value,
     View,
+    cost,
     literal,
     watching,
 )  # fmt: skip
@@ -115,7 +116,7 @@ class Block:
 
     @property
     def work(self) -> int:
-        return sum(math.prod(s.domain) * max(s.cost, 1) for s in self.statements)
+        return sum(math.prod(s.domain) * max(s.cost + sum(map(cost, s.inputs)), 1) for s in self.statements)
 
     @property
     def shared(self) -> bool:

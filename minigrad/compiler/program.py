@@ -42,6 +42,7 @@ from .values import (
     Scatter,
     Value,
     View,
+    cost,
 )  # fmt: skip
 
 RECOMPUTE = 3  # what is read several times and costs more than this gets a buffer
@@ -391,13 +392,6 @@ def advance(x: Value, number: float) -> None:
         x.number = number
         for y in x.inputs:
             advance(y, number - STEP)
-
-
-def cost(value: Value) -> int:
-    """What computing an element again would cost."""
-    if value.buffer is not None or not isinstance(value, Map | View | Pick):
-        return 0
-    return value.cost + sum(cost(x) for x in value.inputs)
 
 
 def lies_flat(x: Value) -> bool:

@@ -435,3 +435,10 @@ class Part(Value):
         super().__init__(shape, dtype, [host], host.what)
         self.i = i
         host.parts.append(self)
+
+
+def cost(value: Value) -> int:
+    """What computing an element again would cost."""
+    if value.buffer is not None or not isinstance(value, Map | View | Pick):
+        return 0
+    return value.cost + sum(cost(x) for x in value.inputs)

@@ -50,10 +50,18 @@ def test_the_same_bits_for_any_number(processors, dtype):
         processors(n)
         ours = mg.compile(large)
         ours(*arrays)
-        ((captured,),) = ours.captures.values()
-        assert captured.run.code.threads == n
+        assert threads(ours) == n
         found.append([t.data.tobytes() for t in mg.nests.flatten(ours(*[2 * x for x in arrays]))[0]])
     assert found[1:] == found[:1] * 3
+
+
+BUSY = rng.normal(size=(300, 257))
+
+
+def threads(ours):
+    """How many work on what was compiled."""
+    ((captured,),) = ours.captures.values()
+    return captured.run.code.threads
 
 
 def busy(x):
@@ -63,22 +71,26 @@ def busy(x):
 def test_fewer_processors_than_when_it_was_compiled(processors):
     processors(3)
     ours = mg.compile(busy)
-    right = ours(LARGE[0])
+    right = ours(BUSY)
+    assert threads(ours) == 3
     processors(1)
-    np.testing.assert_array_equal(ours(LARGE[0]).data, right.data)
+    np.testing.assert_array_equal(ours(BUSY).data, right.data)
 
 
 def test_more_processors_than_when_the_first_threads_were_started(processors, monkeypatch):
     processors(1)
     parallel.run([lambda: None])
     monkeypatch.setattr(parallel, "threads", lambda: parallel.os.cpu_count())
-    np.testing.assert_allclose(mg.compile(busy)(LARGE[0]).data, busy(LARGE[0]).data, rtol=1e-12)
+    ours = mg.compile(busy)
+    np.testing.assert_allclose(ours(BUSY).data, busy(BUSY).data, rtol=1e-12)
+    assert threads(ours) == parallel.threads()
 
 
 def test_compiled_functions_inside_what_python_computes_for_a_compiled_function(processors):
     processors(2)
     inner = mg.compile(busy)
-    right = inner(LARGE[0]).data
+    right = inner(BUSY).data
+    assert threads(inner) == 2
 
     @mg.primitive
     def hosted(x):
@@ -86,7 +98,8 @@ def test_compiled_functions_inside_what_python_computes_for_a_compiled_function(
 
     outer = mg.compile(lambda x: hosted(mg.abs(mg.tanh(x) * mg.sin(x)) * 0 + x))
     for _ in range(2):
-        np.testing.assert_array_equal(outer(LARGE[0]).data, right)
+        np.testing.assert_array_equal(outer(BUSY).data, right)
+    assert threads(outer) == 2
 
 
 def test_what_python_computes_is_computed_in_the_callers_thread(processors, monkeypatch):
@@ -107,19 +120,21 @@ def test_what_python_computes_is_computed_in_the_callers_thread(processors, monk
             worker.join(0.2)
 
     ours = mg.compile(lambda x: busy(hosted(x)))
-    right = ours(LARGE[0]).data
+    right = ours(BUSY).data
+    assert threads(ours) == 2
     with monkeypatch.context() as patch:
         patch.setattr(parallel, "helpers", lambda process: Eager())
-        np.testing.assert_array_equal(ours(LARGE[0]).data, right)
+        np.testing.assert_array_equal(ours(BUSY).data, right)
 
 
 def test_calls_from_several_threads_at_once(processors):
     processors(3)
     functions = [mg.compile(busy) for _ in range(3)]
-    right, wrong = [f(LARGE[0]).data for f in functions], []
+    right, wrong = [f(BUSY).data for f in functions], []
+    assert list(map(threads, functions)) == [3, 3, 3]
 
     def call(f, expected):
-        wrong.extend(None for _ in range(50) if not np.array_equal(f(LARGE[0]).data, expected))
+        wrong.extend(None for _ in range(50) if not np.array_equal(f(BUSY).data, expected))
 
     callers = [threading.Thread(target=call, args=pair, daemon=True) for pair in zip(functions, right, strict=True)]
     for caller in callers:
@@ -134,19 +149,19 @@ def test_nobody_waits_for_threads_that_do_not_come(processors, monkeypatch):
     """The first does all the work by itself, and whoever comes too late finds nothing to do."""
     processors(3)
     ours = mg.compile(busy)
-    right = ours(LARGE[0]).data
+    right = ours(BUSY).data
+    assert threads(ours) == 3
     monkeypatch.setattr(parallel, "run", lambda parts: [part() for part in parts])
-    np.testing.assert_array_equal(ours(LARGE[0]).data, right)
+    np.testing.assert_array_equal(ours(BUSY).data, right)
     monkeypatch.setattr(parallel, "run", lambda parts: parts[0]())
-    np.testing.assert_array_equal(ours(2 * LARGE[0]).data, mg.compile(busy)(2 * LARGE[0]).data)
+    np.testing.assert_array_equal(ours(2 * BUSY).data, mg.compile(busy)(2 * BUSY).data)
 
 
 def test_little_work_is_not_shared(processors):
     processors(2)
     ours = mg.compile(lambda x: mg.tanh(mg.tanh(x)))
     ours(rng.normal(size=(100, 100)))
-    ((captured,),) = ours.captures.values()
-    assert captured.run.code.threads == 1
+    assert threads(ours) == 1
 
 
 def test_all_threads_leave_at_an_error(processors):
@@ -154,6 +169,7 @@ def test_all_threads_leave_at_an_error(processors):
     table, rows = rng.normal(size=(100, 3000)), np.arange(99)
     ours = mg.compile(lambda x, i: busy(mg.sin(x)[i] * mg.cos(x)[0]) + mg.sum(mg.exp(x)))
     right = ours(table, rows).data
+    assert threads(ours) == 3
     for wrong in ([*rows[:-1], 100], [100, *rows[1:]]):
         with pytest.raises(IndexError):
             ours(table, np.array(wrong))
@@ -165,8 +181,9 @@ def test_all_threads_leave_at_an_error(processors):
 def test_a_forked_child(processors):
     processors(2)
     ours = mg.compile(busy)
-    right = ours(LARGE[0]).data
+    right = ours(BUSY).data
+    assert threads(ours) == 2
     child = os.fork()
     if not child:
-        os._exit(not np.array_equal(ours(LARGE[0]).data, right))
+        os._exit(not np.array_equal(ours(BUSY).data, right))
     assert os.waitpid(child, 0)[1] == 0
