@@ -118,7 +118,6 @@ class StepCode:
         self.seconds = math.inf  # that a step has taken
         lowering = self.assemble(found, step.limits)
         self.check(found, lowering, x, y)
-        self.lock = threading.RLock()  # the code and its memory are one caller's at a time
         self.record = np.zeros((1, 2))
         self.once = self.code.prepared(0, 1, None, self.record)
         self.steps_taken = self.code.arrays["p0_scalars"]  # which the code counts
@@ -289,10 +288,6 @@ class StepCode:
 
     def take(self, x: np.ndarray, y: np.ndarray) -> Tensor:
         """One step on a batch."""
-        with self.lock:
-            return self.taken(x, y)
-
-    def taken(self, x: np.ndarray, y: np.ndarray) -> Tensor:
         code, batch = self.code, (x, y)
         for place, name, which in self.batch:
             array = code.arrays[name] = batch[which]
@@ -312,10 +307,6 @@ class StepCode:
 
     def steps(self, x: np.ndarray, y: np.ndarray, order: np.ndarray, start: int, stop: int, record: np.ndarray) -> None:
         """Take some steps of those that `order` plans; their losses and norms of gradients are recorded."""
-        with self.lock:
-            self.go(x, y, order, start, stop, record)
-
-    def go(self, x: np.ndarray, y: np.ndarray, order: np.ndarray, start: int, stop: int, record: np.ndarray) -> None:
         first = not self.memory
         self.memory = self.memory or [(n, zeros(math.prod(shape), d).reshape(shape)) for n, shape, d in self.forms]
         for name, memory in self.memory:
@@ -493,6 +484,7 @@ class CompiledStep:
         self.watch = Watch(model, loss_fn)
         self.codes: list[StepCode] = []  # the one used last is the last
         self.limits = np.full(2, np.inf)  # of each element of the gradient, and of the norm
+        self.lock = threading.RLock()  # all codes share the gradient's memory, and one caller has it at a time
 
     def dicts(self) -> list[dict[str, Any]]:
         """The attributes of every module."""
@@ -526,13 +518,14 @@ class CompiledStep:
 
         A loss or gradient that is not finite leaves everything as it was.
         """
-        code = self.codes[-1] if self.codes else None
         if not (type(x) is type(y) is np.ndarray and x.flags.c_contiguous and y.flags.c_contiguous):
             x, y = samples(x, y)
-        if code is None or not code.fits(x, y):
-            x, y = samples(x, y)
-            code = self.code(x, y)
-        return code.take(x, y)
+        with self.lock:
+            code = self.codes[-1] if self.codes else None
+            if code is None or not code.fits(x, y):
+                x, y = samples(x, y)
+                code = self.code(x, y)
+            return code.take(x, y)
 
     def run(
         self, X: Any, Y: Any, batch_size: int | None = None, epochs: int = 1, shuffle: bool = True,
@@ -568,9 +561,10 @@ class CompiledStep:
 
     def ready(self, X: np.ndarray, Y: np.ndarray, size: int) -> StepCode:
         """Capture what an epoch in batches of this size needs, its last and smaller batch included."""
-        if rest := len(X) % size:
-            self.code(X[:rest], Y[:rest])
-        return self.code(X[:size], Y[:size])
+        with self.lock:
+            if rest := len(X) % size:
+                self.code(X[:rest], Y[:rest])
+            return self.code(X[:size], Y[:size])
 
     @property
     def source(self) -> str:
@@ -607,17 +601,18 @@ class Epoch:
     def advance(self) -> None:
         """Run the next slice."""
         start = self.done
-        if start < self.whole:
-            code = self.step.code(self.X[: self.size], self.Y[: self.size])
-            stop = min(start + self.length(code), self.whole)
-            what = self.order, start, stop, self.record
-        else:
-            code, stop = self.step.code(self.X[: self.rest], self.Y[: self.rest]), start + 1
-            what = self.order[self.whole * self.size :], 0, 1, self.record[self.whole :]
-        try:
-            code.steps(self.X, self.Y, *what)
-        finally:
-            self.done = start + code.completed
+        with self.step.lock:
+            if start < self.whole:
+                code = self.step.code(self.X[: self.size], self.Y[: self.size])
+                stop = min(start + self.length(code), self.whole)
+                what = self.order, start, stop, self.record
+            else:
+                code, stop = self.step.code(self.X[: self.rest], self.Y[: self.rest]), start + 1
+                what = self.order[self.whole * self.size :], 0, 1, self.record[self.whole :]
+            try:
+                code.steps(self.X, self.Y, *what)
+            finally:
+                self.done = start + code.completed
         finite = np.isfinite(self.record[start:stop]).all(axis=1)
         self.failed = not finite.all()
         self.done = start + int(np.argmin(finite)) + 1 if self.failed else stop

@@ -145,6 +145,24 @@ def test_calls_from_several_threads_at_once(processors):
     assert wrong == []
 
 
+def test_one_step_from_several_threads_with_batches_of_several_shapes():
+    batches = [(rng.normal(size=(n, 50)), rng.normal(size=(n, 2))) for n in (64, 63)]
+    model = mg.nn.Sequential(mg.nn.Linear(50, 100), mg.nn.Tanh(), mg.nn.Linear(100, 100), mg.nn.Linear(100, 2))
+    step = mg.compile_step(model, mg.nn.MSELoss(), mg.optim.SGD(model.parameters(), lr=1e-300))  # which moves nothing
+    right, wrong = [step(*batch).item() for batch in batches], []
+
+    def call(i):
+        wrong.extend(None for _ in range(300) if step(*batches[i]).item() != right[i])
+
+    callers = [threading.Thread(target=call, args=(i,), daemon=True) for i in range(2)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join(120)
+    assert not any(caller.is_alive() for caller in callers)
+    assert wrong == []
+
+
 def test_nobody_waits_for_threads_that_do_not_come(processors, monkeypatch):
     """The first does all the work by itself, and whoever comes too late finds nothing to do."""
     processors(3)
