@@ -246,7 +246,8 @@ def fit(
 
     history = History()
     modules = list(model.modules()) if isinstance(model, Module) else []
-    native = None
+    native: _Native | None = None
+    why = ""
     if compile and _pays(optimizer, len(X), size or len(X), epochs):
         native = _Native(model, loss_fn, optimizer, (X, Y), size or len(X), (clip_norm, clip_value))
     initial_lr = [group["lr"] for group in optimizer.param_groups]
@@ -260,13 +261,16 @@ def fit(
                     _set_lr(optimizer, initial_lr, schedule(epoch))
                 _set_mode(modules, training=True)
                 if native is not None and not native.ready(compile == "fallback"):
-                    native = None
+                    why, native = native.why, None
                 if native is not None:
                     in_turn = size is None or not shuffle
                     row = native.epoch(np.arange(len(X)) if in_turn else rng.permutation(len(X)), ctrl_c)
                 else:
                     batches = [(X, Y)] if size is None else data.batches(X, Y, size, shuffle, rng)
                     row = _epoch(model, loss_fn, optimizer, batches, ctrl_c, clip)
+                    if why:  # and not an error of the model, which eager training has met as well
+                        warn_once(f"fit: {why}", f"fit: training is eager, since it cannot be compiled: {why}")
+                        why = ""
                 if held_out is not None or metric is not None:
                     _set_mode(modules, training=False)
                     row |= _evaluate(model, loss_fn, metric, held_out, (X, Y))
@@ -329,9 +333,10 @@ class _Native:
         self.parts, self.samples, self.clip = (model, loss_fn, optimizer), samples, clip
         self.size = min(size, len(samples[0]))
         self.step: Any = None
+        self.why = ""  # it cannot be compiled
 
     def ready(self, fallback: bool) -> bool:
-        """Compile what the next epoch needs and is not there; False, with a warning that says why, if it cannot be."""
+        """Compile what the next epoch needs and is not there; False if it cannot be, and then `why` says the reason."""
         from .compiler import CaptureError, CompiledDiffers, NoNative, compile_step
 
         X, Y = self.samples
@@ -343,12 +348,10 @@ class _Native:
                 self.samples = X, Y = np.ascontiguousarray(X), np.ascontiguousarray(Y)
             self.step.ready(X, Y, self.size)
         except Exception as error:
-            known = isinstance(error, CaptureError | NoNative | CompiledDiffers)
-            of_the_model = isinstance(error, ValueError | TypeError | IndexError) or type(error) is RuntimeError
-            if of_the_model and not known or isinstance(error, CompiledDiffers) and not fallback:
+            if isinstance(error, CompiledDiffers) and not fallback:
                 raise
-            why = str(error) if known else f"{type(error).__name__}: {error}"
-            warn_once(f"fit: {why}", f"fit: training is eager, since it cannot be compiled: {why}")
+            known = isinstance(error, CaptureError | NoNative | CompiledDiffers)
+            self.why = str(error) if known else f"{type(error).__name__}: {' '.join(str(error).split())}"
             return False
         return True
 

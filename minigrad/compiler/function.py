@@ -276,6 +276,11 @@ def form(x: Any, leaves: list[Any]) -> Any:
     leaves.append(x)
     if isinstance(x, Tensor):
         return Tensor, x._data.shape, x._data.dtype, x.requires_grad
+    if isinstance(x, np.ma.MaskedArray | np.matrix):
+        raise TypeError(
+            f"compile: an argument is a {type(x).__name__}, whose arithmetic is not that of arrays: pass an array, "
+            "made of it by np.asarray or, of what is masked, by .filled(...)"
+        )
     if isinstance(x, np.ndarray | np.floating):
         return type(x), x.shape, x.dtype
     if type(x).__hash__ is None and not isinstance(x, StandIn):

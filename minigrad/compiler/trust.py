@@ -157,7 +157,7 @@ class Roundings:
             moved: Any = apart(result, node.value)
             if node.dtype.kind != "b":
                 moved = largest(moved)
-            if node.dtype.kind == "f":
+            if node.dtype.kind in "fc":
                 moved = SLACK * moved + shaken.own.get(node, SLACK * least(node.value))
             self.bounds[node] = np.maximum(self.bounds.get(node, 0), moved)
         self.runs += 1
@@ -245,7 +245,7 @@ def same(ours: np.ndarray, right: np.ndarray, bound: Any) -> bool:
 def apart(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """How far elements are apart: not at all if both are nan, and nan if one is."""
     with np.errstate(all="ignore"):
-        distance = np.abs(np.subtract(a, b, dtype=b.dtype if b.dtype.kind == "f" else float))
+        distance = np.abs(np.subtract(a, b, dtype=b.dtype if b.dtype.kind in "fc" else float))
         return np.where((a == b) | ((a != a) & (b != b)), 0, distance)
 
 

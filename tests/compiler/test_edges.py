@@ -106,3 +106,17 @@ def test_threads_may_share_a_function():
         t.join(120)
     assert not any(t.is_alive() for t in threads)
     assert wrong == []
+
+
+def test_complex_numbers_are_left_to_python():
+    x = np.array([1.0, 2.0, -0.5])
+    for f in (lambda x: np.abs(np.fft.fft(np.tanh(x))), lambda x: np.real(np.exp(x * 1j)), lambda x: x * (1 + 2j)):
+        compiled = mg.compile(f)
+        for given in x, 3 * x:
+            np.testing.assert_allclose(compiled(given).data, f(given), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("x", [np.ma.masked_array([1.0, 2.0], [0, 1]), np.eye(2).view(np.matrix)])
+def test_arrays_with_arithmetic_of_their_own_are_refused(x):
+    with pytest.raises(TypeError, match="is a (MaskedArray|matrix), whose arithmetic is not that of arrays"):
+        mg.compile(lambda x: x * x)(x)

@@ -272,12 +272,32 @@ def test_an_optimizer_of_ones_own_trains_eagerly(taken):
     assert taken == []
 
 
+@pytest.mark.parametrize(
+    "prepared",
+    [
+        lambda x: x * round(x.data[0, 0], 1),
+        lambda x: x * {True: 1.0, False: 2.0}[x.data[0, 0] > 0],
+        lambda x: np.fromiter(x.data.ravel(), float).reshape(x.shape),
+    ],
+)
+def test_what_python_refuses_to_do_with_traced_arrays_trains_eagerly(prepared, taken):
+    class Prepared(nn.Module):
+        def __init__(self):
+            mg.random.seed(0)
+            self.layer = nn.Linear(3, 1)
+
+        def forward(self, x):
+            return self.layer(prepared(x))
+
+    eagerly("fit: training is eager, since it cannot be compiled: (Type|Value)Error: ", taken, make=Prepared)
+
+
 def test_errors_of_the_model_are_raised_as_they_are():
     with pytest.raises(nn.module.InputError, match="Linear"):
         fitted(True, data=(np.zeros((6, 4)), np.zeros((6, 1))))
     with pytest.raises(TypeError, match="loss_fn must return a scalar tensor"):
         fitted(True, loss_fn=lambda p, y: (p - y) ** 2)
-    with pytest.raises(TypeError, match="loss_fn must return a scalar tensor.*not float"):
+    with pytest.raises(TypeError, match="loss_fn must return a scalar tensor.*not 0.5"):
         fitted(True, loss_fn=lambda p, y: 0.5)
     with pytest.raises(RuntimeError, match="was not computed from any tensor with requires_grad=True"):
         fitted(True, loss_fn=lambda p, y: mg.sum(y))
