@@ -12,7 +12,7 @@ import random as python_random
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
@@ -22,7 +22,7 @@ import numpy as np
 from .. import random
 from ..batching import StandIn, innermost_array
 from ..ops.card import Op, each
-from ..tensor import PLAIN, Tensor, as_tensor, describe, mode, recording
+from ..tensor import PLAIN, Tensor, as_tensor, describe, mode, recording, tick
 from ..transforms import pull
 from .loops import record
 from .trace import CaptureError, Node, Trace, TracedArray, noded, user_line
@@ -53,7 +53,12 @@ class Drawing:
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self.generator, name)
-        if not callable(method) or name in ("spawn", "shuffle"):
+        if name in ("spawn", "shuffle"):
+            raise CaptureError(
+                f"{user_line()}: .{name} of a generator of mg.random would take effect once only: call it before, or "
+                "draw by another method"
+            )
+        if not callable(method):
             return method
 
         def draw(*args: Any, **kwargs: Any) -> TracedArray:
@@ -63,8 +68,11 @@ class Drawing:
                     f"{user_line()}: numbers are drawn at random in the body of a loop, which is compiled once for all "
                     "steps: draw those of all steps before, as one of the xs"
                 )
-            key = id(self.generator), name, str((self.generator.bit_generator.state, args, kwargs))
+            before = standing(self.generator)
+            key = id(self.generator), name, before, str((args, kwargs))
             value = method(*args, **kwargs)
+            if before in (expected := capture.expected[id(self.generator)]):  # not after a draw that is not noted
+                expected.add(standing(self.generator))
             if key not in capture.drawn:  # as it is when `checkpoint` draws the same again
                 traced = capture.trace.input(
                     f"random{len(capture.draws)}", value if type(value) is float else np.array(value)
@@ -86,7 +94,9 @@ class Capture:
         self.drawn: dict[tuple, Node] = {}
         # In the body of a loop: errors, what must hold, and what to show.
         self.checks: list[tuple[Any, list[Any]]] | None = None
-        self.states: dict[int, tuple[Any, Any]] = {}  # where the generators stood before the first draw
+        self.began = 0  # after all tensors that are not refused for having been made by another thread
+        self.states: dict[int, tuple[Any, Any]] = {}  # by id: generators, and their states before the first draw
+        self.expected: dict[int, set[str]] = {}  # by id: where those draws leave generators that calls draw anew
         self.modules: dict[Any, bool] = {}  # those that were called, and whether they were training
         self.required: list[tuple[list[Any], Callable[..., Exception]]] = []  # what must hold, what to show, the error
         self.inputs: list[tuple[Tensor, Node]] = []  # the tensors that hold traced arrays
@@ -110,7 +120,8 @@ class Capture:
         if not has_data(t):
             self.made[id(t)] = weakref.ref(t)
             return t
-        if (by_others := elsewhere.get(id(t))) is not None and by_others() is t:
+        by_others, when = elsewhere.get(id(t), (None, 0))
+        if by_others is not None and by_others() is t and when > self.began:
             raise CaptureError(
                 f"{user_line()}: a tensor is used that another thread has made while this function was captured, and "
                 "calls of the compiled function would not make it anew: compute it in the function's own thread"
@@ -198,9 +209,14 @@ class Capture:
         self.required.append(([node, *noded([innermost_array(x) for x in shown])], error))
 
     def drawing(self, generator: Any, own: bool) -> Drawing:
-        if isinstance(generator, np.random.Generator):
-            self.states.setdefault(id(generator), (generator, generator.bit_generator.state))
+        self.remember(generator)
         return Drawing(self, generator, own)
+
+    def remember(self, generator: Any) -> None:
+        """Note where a generator stands, to set it back there."""
+        if id(generator) not in self.states:
+            self.states[id(generator)] = generator, state_of(generator)
+            self.expected[id(generator)] = {standing(generator)}
 
 
 class HostRule(Op):
@@ -240,8 +256,8 @@ def bare(x: Any) -> Any:
 # ---- what tensors seem to be while a function is captured ----------------------------------------------------------
 
 SLOTS = {name: vars(Tensor)[name] for name in Tensor.__slots__ if name != "__weakref__"}
-# By id: weak references to the tensors that threads which capture nothing make meanwhile.
-elsewhere: dict[int, Any] = {}
+# By id: weak references to the tensors that threads which capture nothing make meanwhile, and when each was made.
+elsewhere: dict[int, tuple[Any, int]] = {}
 captures, lock = 0, threading.Lock()
 
 
@@ -262,7 +278,7 @@ class Seen:
     def __set__(self, t: Any, value: Any) -> None:
         capture = mode.capture
         if capture is None and not has_data(t):
-            elsewhere[id(t)] = weakref.ref(t)
+            elsewhere[id(t)] = weakref.ref(t), tick()
         if capture is not None and self.slot is SLOTS["_grad"]:
             capture.gradients.add(id(t))
         self.slot.__set__(t if capture is None else capture.seen(t), value)
@@ -298,16 +314,20 @@ def shadows() -> Iterator[None]:
 
 
 @contextmanager
-def capturing() -> Iterator[Capture]:
+def capturing(generators: Iterable[tuple[str, Any]] = ()) -> Iterator[Capture]:
     """Inside, in this thread, tensors seem to hold traced arrays, and random draws are traced.
 
-    Afterwards all is as it was before, whatever happened.
+    Afterwards all is as it was before, whatever happened. From the generators, given by name, nothing may be drawn
+    unless by mg.random, as from those of NumPy and Python.
     """
     if mode.capture is not None:
         raise RuntimeError("a capture inside a capture")
-    capture = Capture()
-    generator, others = random.generator(), other_generators()
+    capture, generator = Capture(), random.generator()
+    watched = [("numpy.random", np.random), ("Python's random", python_random), *generators]
+    for _, other in watched:
+        capture.remember(other)
     with shadows():
+        capture.began = tick()
         mode.capture = capture
         try:
             yield capture
@@ -317,24 +337,42 @@ def capturing() -> Iterator[Capture]:
                 if not isinstance(t._data, TracedArray) or t._data.node is not node:
                     capture.changed.append((t, t._data, held))
             check_effects(capture, generator)
-            if str(other_generators()) != str(others):
-                raise CaptureError(
-                    "numbers are drawn from numpy.random or Python's random, which would be the same in every call: "
-                    "draw them by mg.random, which compiled functions draw anew"
-                )
+            for name, other in watched:
+                if standing(other) not in capture.expected[id(other)]:
+                    raise CaptureError(
+                        f"numbers are drawn from {name}, which would be the same in every call: draw them by mg.random "
+                        "(mg.random.normal, ..., which take a generator=), whose numbers compiled functions draw anew"
+                    )
         finally:
             mode.capture = capture.trace.thread = None
             capture.raised = []  # with which go the calls
-            np.random.get_bit_generator().state = others[0]  # type: ignore[attr-defined]
-            python_random.setstate(others[1])
             random._generator = generator
             for drawn, state in capture.states.values():
-                drawn.bit_generator.state = state
+                set_state(drawn, state)
 
 
-def other_generators() -> tuple[Any, Any]:
-    """The states of the generators that are not ours: NumPy's global one, and Python's."""
-    return np.random.get_bit_generator().state, python_random.getstate()  # type: ignore[attr-defined]
+def state_of(generator: Any) -> Any:
+    """The state of a generator of NumPy or Python, or of the one behind the functions of their modules."""
+    if hasattr(generator, "getstate"):
+        return generator.getstate()
+    if hasattr(generator, "get_state"):  # of RandomState, which keeps a normal number for later beside the bits
+        return generator.get_state(legacy=False)
+    return getattr(generator, "bit_generator", generator).state
+
+
+def set_state(generator: Any, state: Any) -> None:
+    if hasattr(generator, "setstate"):
+        generator.setstate(state)
+    elif hasattr(generator, "set_state"):
+        generator.set_state(state)
+    else:
+        getattr(generator, "bit_generator", generator).state = state
+
+
+def standing(generator: Any) -> str:
+    """Where a generator stands: its state, and how many others it has spawned."""
+    seed = getattr(getattr(generator, "bit_generator", generator), "seed_seq", None)
+    return str((state_of(generator), getattr(seed, "n_children_spawned", 0)))
 
 
 def check_effects(capture: Capture, generator: Any) -> None:

@@ -68,7 +68,7 @@ class Captured:
         known = [known_of(x) for x in leaves]
         for last in (False, True):
             state = outside.states(leaves)
-            with capturing() as capture:
+            with capturing(outside.generators(leaves)) as capture:
                 given = arguments(capture, leaves, known)
                 args, kwargs = rebuild(iter(given))
                 result = f(*args, **kwargs)
@@ -301,6 +301,11 @@ class Outside:
     def states(self, leaves: list[Any]) -> tuple[State, ...]:
         """What all of it is: where it is something else, another capture is needed."""
         return self.watch.state(), *[self.of(x).state() for x in leaves if type(x) not in KNOWN and static(x)]
+
+    def generators(self, leaves: list[Any]) -> list[tuple[str, Any]]:
+        """The generators of random numbers among it, and their names."""
+        watches = self.watch, *[self.of(x) for x in leaves if type(x) not in KNOWN and static(x)]
+        return [found for watch in watches for found in watch.walk.generators]
 
     def of(self, x: Any) -> Watch:
         if id(x) not in self.objects:

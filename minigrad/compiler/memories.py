@@ -12,12 +12,13 @@ import dis
 import functools
 import operator
 import os
+import random
 import sys
 import sysconfig
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import chain
-from types import CodeType, FunctionType, MethodType, ModuleType, SimpleNamespace
+from types import BuiltinMethodType, CodeType, FunctionType, MethodType, ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -126,6 +127,7 @@ class Walk:
         self.of_modules: list[Callable[[], Any]] = []  # each gives the attributes of a module
         self.measures: list[tuple[Callable[[], Any], Any]] = []  # what is compared by value, and its value
         self.modules: dict[Module, None] = {}
+        self.generators: list[tuple[str, Any]] = []  # of random numbers, and their paths
         self.seen: dict[int, Any] = {}  # by id; kept, so that no other object gets it
 
     def end(self) -> None:
@@ -171,6 +173,8 @@ class Walk:
     def enter(self, path: str, x: Any) -> None:
         kind = type(x)
         self.found[path] = kind
+        if is_generator(x):
+            self.generators.append((path, x))
         if isinstance(x, FunctionType):
             self.function(path, x)
         elif isinstance(x, MethodType):
@@ -191,7 +195,9 @@ class Walk:
             self.object(path, x)
         else:
             self.found[path] = Same(x)
-            if isinstance(x, np.ndarray):
+            if isinstance(x, BuiltinMethodType) and is_generator(x.__self__):
+                self.visit(f"{path}.__self__", x.__self__)
+            elif isinstance(x, np.ndarray):
                 self.measure(path, functools.partial(sample, x))
             elif isinstance(x, type):
                 self.kind(path, x, MADE)
@@ -271,6 +277,12 @@ class Walk:
 
 def items(groups: list[Callable[[], Any]]) -> Iterator[Any]:
     return chain(chain.from_iterable([group() for group in groups]), (END,))
+
+
+def is_generator(x: Any) -> bool:
+    """Whether x is a source of random numbers that has a state."""
+    kinds = np.random.Generator | np.random.RandomState | np.random.BitGenerator | random.Random
+    return isinstance(x, kinds) and not isinstance(x, random.SystemRandom)
 
 
 def has_dict(x: Any) -> bool:

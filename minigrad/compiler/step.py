@@ -59,7 +59,7 @@ def captured(step: CompiledStep, x: np.ndarray, y: np.ndarray) -> Captured:
     dicts = step.dicts()
     before, state = [dict(d) for d in dicts], step.watch.state()
     try:
-        with capturing() as found, recording():
+        with capturing(step.watch.walk.generators) as found, recording():
             tx, ty = found.trace.input("x", x), found.trace.input("y", y)
             batch = [tx.node, ty.node]
             loss = step.loss_fn(step.model(tensor_of(tx)), tensor_of(ty))

@@ -3,6 +3,7 @@
 import copy
 import functools
 import queue
+import random
 import threading
 from types import SimpleNamespace
 
@@ -11,7 +12,7 @@ import pytest
 from engines import ENGINES, compiled
 
 import minigrad as mg
-from minigrad import nn
+from minigrad import nn, train
 from minigrad.compiler import CaptureError, CompiledDiffers, function
 from minigrad.compiler.elementwise import FLOATS, call
 from minigrad.tensor import Tensor
@@ -25,17 +26,17 @@ X = np.array([1.0, -2.0, 3.0])
 def elsewhere(work):
     """What a function returns in another thread, or the exception that it raises there."""
     found = []
-
-    def run():
-        try:
-            found.append(work())
-        except Exception as error:
-            found.append(error)
-
-    thread = threading.Thread(target=run)
+    thread = threading.Thread(target=lambda: found.append(raised_or(work)))
     thread.start()
     thread.join(60)
     return found[0]
+
+
+def raised_or(work):
+    try:
+        return work()
+    except Exception as error:
+        return error
 
 
 def test_other_threads_see_nothing_of_a_capture():
@@ -109,6 +110,63 @@ def test_work_that_a_function_gives_to_other_threads_is_refused():
         mg.compile(argument)(X)
     with pytest.raises(CaptureError, match=r"test_silent.py:\d+: a tensor is used that another thread has made"):
         mg.compile(outside)(X)
+
+
+def test_tensors_that_are_made_while_another_thread_captures():
+    began, made, used = (threading.Event() for _ in range(3))
+    late = SimpleNamespace(tensor=None)
+
+    def slow(x):
+        began.set()
+        assert used.wait(60)
+        return x * 2
+
+    def uses_what_is_made_now(x):
+        elsewhere(lambda: setattr(late, "tensor", mg.tensor(X)))
+        return x * late.tensor
+
+    thread = threading.Thread(target=lambda: mg.compile(slow)(X))
+    thread.start()
+    try:
+        assert began.wait(60)
+        w, theirs = mg.tensor(X), elsewhere(lambda: mg.tensor(2 * X))
+        equal(mg.compile(lambda x: x * w * theirs)(X), 2 * X**3)
+        with pytest.raises(CaptureError, match="a tensor is used that another thread has made while this function"):
+            mg.compile(uses_what_is_made_now)(X)
+    finally:
+        used.set()
+        thread.join(60)
+
+
+def test_fits_in_threads_have_nothing_to_do_with_each_other(monkeypatch):
+    monkeypatch.setattr(train, "COMPILING", 0.0)
+    x, together, left = np.random.default_rng(0).normal(size=(8, 3)), threading.Barrier(3, timeout=60), {}
+
+    def fit():
+        """Each makes tensors, and captures a model that reads them, while the others are still captured."""
+        loss = lambda y, t: [together.wait(), ((y - t) ** 2).mean()][1]  # noqa: E731
+        scales = [mg.tensor(2.0)]
+
+        def model(x):
+            return linear(x) * scales[-1]
+
+        for _ in range(3):
+            together.wait()
+            linear = nn.Linear(3, 1)
+            scales[:] = [mg.tensor(2.0)]
+            optimizer = mg.optim.SGD(linear.parameters(), lr=0.01)
+            history = mg.fit(model, loss, (x, x[:, :1]), optimizer, epochs=20, progress=False)
+        return history.loss
+
+    def run(i):
+        left[i] = raised_or(fit)
+
+    threads = [threading.Thread(target=run, args=(i,)) for i in range(3)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join(120)
+    assert all(len(losses) == 20 for losses in left.values()), left  # or an exception; warnings are errors
 
 
 def test_flags_of_tensors_outside():
@@ -642,6 +700,107 @@ def test_a_label_that_is_wrong_ends_a_run_where_it_is():
     with pytest.raises(ValueError, match="classes are 0 to 1, and the targets run from 0 to 5"):
         step.run(x, y, batch_size=4, shuffle=False)
     np.testing.assert_array_equal(mg.random.normal(size=3).numpy(), expected)
+
+
+class Noisy(nn.Module):
+    def __init__(self):
+        self.rng = np.random.default_rng(0)
+        self.linear = nn.Linear(3, 1)
+
+    def forward(self, x):
+        return self.linear(x + self.rng.normal(size=x.shape))
+
+
+R = np.random.default_rng(0)
+LEGACY = np.random.RandomState(0)
+PYTHON = random.Random(0)
+BITS = np.random.PCG64(0)
+OURS = mg.random.generator()
+HOLDER = SimpleNamespace(rngs={"noise": [np.random.default_rng(0)]})
+BOUND, PYTHON_BOUND = R.normal, PYTHON.random
+DRAWING = {
+    "R": lambda x: x + R.normal(size=3),
+    "LEGACY": lambda x: x + LEGACY.normal(size=3),
+    "PYTHON": lambda x: x + PYTHON.gauss(0.0, 1.0),
+    "BITS": lambda x: x + np.random.Generator(BITS).normal(size=3),
+    "OURS": lambda x: x + OURS.normal(size=3),
+    "HOLDER.rngs['noise'][0]": lambda x: x + HOLDER.rngs["noise"][0].normal(size=3),
+    "BOUND": lambda x: x + BOUND(size=3),
+    "PYTHON_BOUND": lambda x: x + PYTHON_BOUND(),
+    "__kwdefaults__['rng']": lambda x, *, rng=np.random.default_rng(0): x + rng.normal(size=3),  # noqa: B008
+    "spawned": lambda x: x + R.spawn(1)[0].normal(size=3),
+    "mixed": lambda x: x + R.normal(size=3) + mg.random.normal(size=3, generator=R),
+    "Noisy.rng": Noisy(),
+}
+
+
+def where_they_stand():
+    return [R.bit_generator.state, LEGACY.get_state(legacy=False), PYTHON.getstate(), BITS.state]
+
+
+@pytest.mark.parametrize("name", DRAWING)
+def test_draws_that_mg_random_does_not_know_are_refused(name):
+    before = str(where_they_stand())
+    said = name if name not in ("spawned", "mixed") else "R"
+    with pytest.raises(CaptureError) as error:
+        mg.compile(DRAWING[name])(X)
+    assert said in str(error.value).partition(", which would be the same in every call: draw them by mg.random")[0]
+    assert str(where_they_stand()) == before
+
+
+def test_a_normal_number_that_randomstate_has_kept_is_a_draw_too():
+    rng = np.random.RandomState(0)
+    rng.normal()  # it makes two
+    with pytest.raises(CaptureError, match="numbers are drawn from rng, which"):
+        mg.compile(lambda x: x + rng.normal())(X)
+
+
+def test_a_generator_that_is_an_argument():
+    with pytest.raises(CaptureError, match="numbers are drawn from Generator, which"):
+        mg.compile(lambda x, rng: x + rng.normal(size=3))(X, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("name", ["spawn", "shuffle"])
+def test_what_a_generator_of_mg_random_does_without_drawing_numbers(name):
+    with pytest.raises(
+        CaptureError, match=rf"test_silent.py:\d+: .{name} of a generator .* would take effect once only"
+    ):
+        mg.compile(lambda x: [x, getattr(mg.random.generator(), name)(1)][0])(X)
+
+
+@pytest.mark.parametrize("make", [np.random.default_rng, np.random.RandomState])
+def test_draws_that_are_right(make):
+    """By mg.random, from a generator that is made inside, and of generators that are only named."""
+    idle, found = R, []
+    for compile in (lambda f: f, mg.compile):
+        rng = make(0)
+
+        def f(x, rng=rng):
+            noise = mg.random.normal(size=3, generator=rng) + mg.random.uniform(size=3, generator=rng)
+            return x + noise + np.random.default_rng(1).normal(size=3) if idle is not None else x
+
+        run = compile(f)
+        found.append([run(X).numpy() for _ in range(3)] + [rng.normal()])
+    for ours, right in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, right, 1e-14)
+
+
+def test_fit_trains_eagerly_on_what_another_generator_draws(monkeypatch):
+    monkeypatch.setattr(train, "COMPILING", 0.0)
+    x, found = np.random.default_rng(0).normal(size=(8, 3)), []
+    for compile in (False, True):
+        mg.random.seed(0)
+        model = Noisy()
+        optimizer = mg.optim.SGD(model.parameters(), lr=0.1)
+        fit = functools.partial(mg.fit, model, nn.MSELoss(), (x, x[:, :1]), optimizer, epochs=5, progress=False)
+        if compile:
+            with pytest.warns(mg.MinigradWarning, match=r"numbers are drawn from Noisy\.rng, which"):
+                fit(compile=True)
+        else:
+            fit(compile=False)
+        found.append((model.linear.weight.numpy(), model.rng.normal()))
+    np.testing.assert_array_equal(found[1][0], found[0][0])
+    assert found[1][1] == found[0][1]
 
 
 # ---- what is kept ----------------------------------------------------------------------------------------------------
