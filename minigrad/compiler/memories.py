@@ -122,8 +122,11 @@ class Walk:
         self.freely = not names.isdisjoint(FREELY)
         self.names: set[str] = set()  # in the lines of the functions
         self.found: dict[str, Any] = {}
-        self.singles: list[Callable[[], Any]] = []  # each gives what a variable or an attribute holds
-        self.groups: list[Callable[[], Any]] = []  # each gives the items of a container
+        self.cells: list[tuple[Any, Any]] = []  # of variables that functions share, and what they hold
+        self.functions: list[tuple[Any, Any, Any, Any]] = []  # and what they are made of
+        self.singles: list[tuple[Callable[[], Any], Any]] = []  # each gives what a variable or an attribute holds
+        self.dicts: list[tuple[dict, list, list]] = []  # by texts: the keys and values
+        self.containers: list[tuple[Any, list]] = []  # others, and their items
         self.of_modules: list[Callable[[], Any]] = []  # each gives the attributes of a module
         self.measures: list[tuple[Callable[[], Any], Any]] = []  # what is compared by value, and its value
         self.modules: dict[Module, None] = {}
@@ -132,27 +135,44 @@ class Walk:
 
     def end(self) -> None:
         self.clock, self.state = clock[0], State(self.found)
-        self.single = [read() for read in self.singles]
-        self.several, self.attributes_of_modules = list(items(self.groups)), list(items(self.of_modules))
+        self.attributes_of_modules = list(self.attributes_now())
+
+    def attributes_now(self) -> Iterator[Any]:
+        return chain(chain.from_iterable([read() for read in self.of_modules]), (END,))
 
     def unchanged(self) -> bool:
         """Whether everything is what it was. (Asked before each call: it has to be quick.)"""
         if clock[0] != self.clock:
-            if not all(map(operator.is_, items(self.of_modules), self.attributes_of_modules)):
+            if not all(map(operator.is_, self.attributes_now(), self.attributes_of_modules)):
                 return False
             self.clock = clock[0]
-        for read, before in zip(self.singles, self.single):  # noqa: B905  (strict= costs time)
+        try:
+            for cell, held in self.cells:
+                if cell.cell_contents is not held:
+                    return False
+        except ValueError:  # one has no value yet
+            if any(contents(cell) is not held for cell, held in self.cells):
+                return False
+        for f, code, defaults, by_name in self.functions:
+            if f.__code__ is not code or f.__defaults__ is not defaults or f.__kwdefaults__ is not by_name:
+                return False
+        for read, before in self.singles:
             if read() is not before:
                 return False
         for read, before in self.measures:
             if read() != before:
                 return False
-        return not self.groups or all(map(operator.is_, items(self.groups), self.several))
+        for x, keys, values in self.dicts:
+            if list(x) != keys or not all(map(operator.is_, x.values(), values)):
+                return False
+        return not self.containers or all(
+            len(x) == len(parts) and all(map(operator.is_, x, parts)) for x, parts in self.containers
+        )
 
     def read(self, path: str, read: Callable[[], Any]) -> None:
         """Watch what can be read at one place."""
-        self.singles.append(read)
-        self.visit(path, read())
+        self.singles.append((read, read()))
+        self.visit(path, self.singles[-1][1])
 
     def visit(self, path: str, x: Any) -> None:
         """Note what x is compared by, and go on to all that is in it."""
@@ -227,8 +247,12 @@ class Walk:
             self.measure(path, functools.partial(len, x))
         else:
             self.found[path] = type(x), len(x)
-            if not isinstance(x, tuple | frozenset):
-                self.groups += [x.__iter__, x.values] if isinstance(x, dict) else [x.__iter__]
+            if isinstance(x, dict) and set(map(type, x)) <= {str}:
+                self.dicts.append((x, list(x), list(x.values())))
+            elif isinstance(x, dict):
+                self.containers += [(x, list(x)), (x.values(), list(x.values()))]
+            elif not isinstance(x, tuple | frozenset):
+                self.containers.append((x, list(x)))
             for i, part in x.items() if isinstance(x, dict) else enumerate(x):
                 self.visit(f"{path}[{i if isinstance(i, int) else repr(i)[:40]}]", part)
         if has_dict(x):
@@ -258,14 +282,15 @@ class Walk:
     def function(self, path: str, f: FunctionType) -> None:
         own = theirs(f.__code__.co_filename)
         self.found[path] = Same(f.__code__)
-        self.singles.append(functools.partial(getattr, f, "__code__"))
+        self.functions.append((f, f.__code__, f.__defaults__, f.__kwdefaults__))
         if not own and hasattr(f, "__wrapped__"):  # as mg.grad(f) has
             self.visit(path + "()", f.__wrapped__)
             return
         for name, cell in zip(f.__code__.co_freevars, f.__closure__ or (), strict=True):
-            self.read(name, functools.partial(contents, cell))
+            self.cells.append((cell, contents(cell)))
+            self.visit(name, contents(cell))
         for given in ("__defaults__", "__kwdefaults__"):
-            self.read(f"{path}.{given}", functools.partial(getattr, f, given))
+            self.visit(f"{path}.{given}", getattr(f, given))
         if own:
             variables, names = named(f.__code__)
             self.names |= names
@@ -273,10 +298,6 @@ class Walk:
                 if name in f.__globals__ or not hasattr(builtins, name):
                     self.read(name, functools.partial(f.__globals__.get, name))
             self.attributes(path, vars(f), self.wanted)
-
-
-def items(groups: list[Callable[[], Any]]) -> Iterator[Any]:
-    return chain(chain.from_iterable([group() for group in groups]), (END,))
 
 
 def is_generator(x: Any) -> bool:
