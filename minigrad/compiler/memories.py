@@ -223,7 +223,7 @@ class Walk:
                 self.kind(path, x, MADE)
             elif isinstance(x, ModuleType):
                 self.attributes(path, vars(x), self.wanted if theirs(getattr(x, "__file__", None)) else ())
-            elif kind.__module__.startswith(OURS):  # an optimizer, a primitive
+            elif str(kind.__module__).startswith(OURS):  # an optimizer (Cython's may be no text)
                 rules = {n for n, v in vars(x).items() if isinstance(v, FunctionType | each)} if has_dict(x) else set()
                 self.attributes(path, getattr(x, "__dict__", {}), self.wanted | rules)
 
