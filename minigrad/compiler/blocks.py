@@ -292,8 +292,9 @@ class Loops(Block):
             return
         places = self.places()
         names = [next(iter(p.names()), "") for p in places]
+        rows = any("row" in self.kind(s) for s in self.statements)  # what is done once a row needs rows
         for k in range(len(self.domain) - 1, 0, -1):
-            if self.inner in (k - 1, k) and self.inner != len(self.domain) - 1:
+            if self.inner in (k - 1, k) and (rows or self.inner != len(self.domain) - 1):
                 continue
             if all(r.place.stride(names[k - 1]) == r.place.stride(names[k]) * self.domain[k] for r in found):
                 at = next(i for i, g in enumerate(self.groups) if g[0] == k)
@@ -485,7 +486,7 @@ class Products(Called):
         super().__init__([s])
         *self.stack, self.m, self.n = s.shape
         self.k = s.inputs[0].shape[-1]
-        (self.a, self.a0, sa), (self.b, self.b0, sb) = map(operand, s.inputs)
+        (self.a, self.a0, sa), (self.b, self.b0, sb) = (operand(x, len(self.stack)) for x in s.inputs)
         if not s.home.in_rows:  # c.T = b.T a.T
             self.m, self.n = self.n, self.m
             self.a, self.a0, sa, self.b, self.b0, sb = self.b, self.b0, sb[::-1], self.a, self.a0, sa[::-1]
@@ -524,16 +525,18 @@ def product_work(s: Value) -> int:
     return s.size * s.inputs[0].shape[-1] // 16
 
 
-def operand(x: Value) -> tuple[Buffer, Place, tuple[int, int]]:
-    """The memory of a stack of matrices: which, where a matrix of the stack starts, and the distances in it."""
-    stack = [variable(f"i{k}", n) for k, n in enumerate(x.shape[:-2])]
-    lead = [variable(f"i{k}", n) for k, n in enumerate(x.shape[:-2])]
+def operand(x: Value, axes: int) -> tuple[Buffer, Place, tuple[int, int]]:
+    """The memory of a stack of matrices: which, where a matrix of the stack starts, and the distances in it.
+
+    Its axes are the last ones of the result's stack, which has so many.
+    """
+    stack = [variable(f"i{k}", n) for k, n in enumerate(x.shape[:-2], axes - len(x.shape[:-2]))]
     rows, columns = variable("r", x.shape[-2]), variable("c", x.shape[-1])
     found = x.located([*stack, rows, columns])
     assert found is not None
     buffer, place = found
     assert place.affine
-    start = x.located([*lead, ZERO, ZERO])
+    start = x.located([*stack, ZERO, ZERO])
     assert start is not None
     return buffer, start[1], (place.stride("r"), place.stride("c"))
 

@@ -36,6 +36,7 @@ from .values import (
     Map,
     Part,
     Pick,
+    Reduce,
     Repeat,
     Reshape,
     Scalar,
@@ -128,6 +129,7 @@ class Program:
             late = [r for r in v.readers if r.number > v.number + LATE]
             if (
                 isinstance(v, Map) and v.size > SMALL and 0 < len(late) < len(v.readers) and id(v) not in self.final
+                and not any(map(finds_again, readers_of(v)))
                 and all(x.size <= SMALL or id(x) in made or last[id(x)] >= late[0].number for x in sources(v))
             ):  # fmt: skip
                 made[id(v)] = again = copied(v, late[0].number - 0.5, made)
@@ -180,6 +182,10 @@ class Program:
                     self.give_memory(x)
             if isinstance(value, Scatter) and len(value.inputs[1].readers) == 1 and cost(value.inputs[1]) > RECOMPUTE:
                 self.give_memory(value.inputs[1])
+        if finds_again(value):
+            for x in map(origin, value.inputs):
+                if isinstance(x, Map):
+                    self.give_memory(x)
         for x in value.inputs:
             if x.size < value.size and cost(x) > RECOMPUTE:  # else computed again for each of its readers' elements
                 self.give_memory(x)
@@ -309,6 +315,26 @@ class Room(NamedTuple):
                 break
             at = max(at, -(-stop // ALIGNMENT) * ALIGNMENT)
         return at
+
+
+def finds_again(value: Value) -> bool:
+    """Whether it looks for the extremum of numbers among them: computed again, they might be rounded otherwise."""
+    return isinstance(value, Map) and value.what == "equal" and any(isinstance(origin(x), Reduce) for x in value.inputs)
+
+
+def origin(x: Value) -> Value:
+    """What a value is a view of, or the value."""
+    while isinstance(x, View):
+        x = x.inputs[0]
+    return x
+
+
+def readers_of(value: Value) -> Iterator[Value]:
+    """What reads a value, directly or through views."""
+    for r in value.readers:
+        yield r
+        if isinstance(r, View):
+            yield from readers_of(r)
 
 
 def packed(

@@ -374,3 +374,39 @@ def test_a_sigmoid_and_a_softplus_are_one_function_each():
     kinds = [v.what for v in captured.run.lowering.made.values()]
     assert "sigmoid" in kinds
     assert "= exp of" not in captured.run.code.source
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_stacks_of_matrices_that_are_broadcast(dtype):
+    """The axes of a shorter stack are the last ones of the longer."""
+    rng = np.random.default_rng(0)
+    stacks = [((2, 1), (3,)), ((3,), (2, 1)), ((2, 3), (3,)), ((), (2, 3)), ((4, 1, 3), (2, 1))]
+    for a, b in stacks:
+        xs = [(rng.normal(size=(*a, 15, 9)).astype(dtype), rng.normal(size=(*b, 9, 7)).astype(dtype)) for _ in range(2)]
+        run(lambda x, y: [x @ y], *xs, rtol=TINY[dtype])
+
+
+def test_sums_along_rows_beside_whole_arrays():
+    """What is the same along all axes still has so many terms as its own axis is long."""
+
+    def sums(x, y):
+        s = np.sum(x)
+        return np.cos(y + s), np.sum(np.broadcast_to(np.cos(s), (2,))), np.prod(np.broadcast_to(np.sin(s), (2,)))
+
+    rng = np.random.default_rng(0)
+    run(sums, *[(rng.normal(size=4), rng.normal(size=(2, 5))) for _ in range(2)], rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("shape", [(33, 5), (33, 17)])
+def test_an_extremum_is_found_among_the_numbers_that_it_was_taken_of(shape, dtype):
+    """A product that is added to may be rounded once or twice: numbers that are computed again might differ."""
+
+    def extrema(a, b, c):
+        p = a * b
+        x = p + c
+        m = np.max(x, axis=1, keepdims=True)
+        return p * dtype(2), (x == m).sum(axis=1), np.where(np.min(x, axis=0) == x, a, 0)
+
+    rng = np.random.default_rng(0)
+    run(extrema, *[[rng.normal(size=shape).astype(dtype) for _ in "abc"] for _ in range(2)], rtol=TINY[dtype])
