@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import numba
-from numba.core import typed_passes, untyped_passes
+from numba.core import typed_passes, types, untyped_passes
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import PassManager, register_pass
@@ -38,6 +38,7 @@ class Part(JITCodeLibrary):
 
     def _finalize_final_module(self) -> None:
         self._finalize_dynamic_globals()
+        self._finalized = True
 
     def get_pointer_to_function(self, name: str) -> int:
         self._ensure_finalized()
@@ -112,5 +113,12 @@ class Apart(Inner):
 
 
 def njit(pipeline_class: type[CompilerBase] = Inner, **options: Any) -> Any:
-    """Decorator: Numba's, with the compiler above."""
-    return numba.njit(pipeline_class=pipeline_class, **options)
+    """Decorator: Numba's, with the compiler above. A number is its type: there is no new function for each literal."""
+
+    def decorated(python_function: Any) -> Any:
+        function = numba.njit(pipeline_class=pipeline_class, **options)(python_function)
+        resolved = function.get_call_template
+        function.get_call_template = lambda args, kws: resolved([*map(types.unliteral, args)], kws)
+        return function
+
+    return decorated
