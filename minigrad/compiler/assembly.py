@@ -46,7 +46,7 @@ MEMORY = TYPES | {"bool": "u1"}  # what arrays in memory are made of: a byte for
 MATH = {f"arc{name}": f"a{name}" for name in ("sin", "cos", "tan", "sinh", "cosh", "tanh")}  # NumPy's names and math's
 HEAD = [  # of `run`: what the words are that it is given
     "table, order, record = place(words, 0, i8), place(words, 6, i8), place(words, 7, f8)",
-    "host, part, parts, start, stop = words[1], words[2], words[3], words[4], words[5]",
+    "host, part, start, stop = words[1], words[2], words[4], words[5]",
 ]
 GATHER = 1 << 14  # elements of a batch: from there on, threads share in fetching it
 NAMES = re.compile(r"[A-Za-z_]\w*")
@@ -126,7 +126,7 @@ class Code:
             self.arrays["sync"] = np.zeros(8 * self.threads + 8, np.int64)
         body = [
             *HEAD,
-            *(["turn, due = 0, 0"] if threaded else []),
+            *(["words[TURN], words[DUE], words[TRIED] = 0, 0, 0"] if threaded else []),
             *(
                 f"{name} = place(table, {i}, {kind})"
                 for (name, i), kind in zip(self.places.items(), kinds, strict=True)
@@ -138,7 +138,7 @@ class Code:
             functions, *(s.function() for s in self.streams.values()),
             "def run(words):", *indented(body), "",
         ])  # fmt: skip
-        self.source = PRELUDE + helpers(text) + text
+        self.source = PRELUDE + helpers(text) + (MEETING if threaded else "") + text
         self.error: BaseException | None = None
         self.callback = ctypes.CFUNCTYPE(None, ctypes.c_int64)(self.call_host)
         self.load()
@@ -232,7 +232,7 @@ class Code:
         host, table = ctypes.cast(self.callback, ctypes.c_void_p).value or 0, ctypes.addressof(self.table)
 
         n, sync = self.threads, self.arrays["sync"]
-        words = [(ctypes.c_int64 * 8)(table, host, i, n, start, stop, *addresses) for i in range(n)]
+        words = [(ctypes.c_int64 * 16)(table, host, i, n, start, stop, *addresses) for i in range(n)]
         parts = [partial(self.entry, ctypes.byref(w)) for w in words]
 
         def together() -> None:
@@ -306,7 +306,6 @@ def helpers(text: str) -> str:
     """The source of the functions that a text calls."""
     used = set(NAMES.findall(text))
     lines = [f"\n@njit(**OPTIONS)\n{FUNCTIONS[name]}\n" for name in sorted(used & set(FUNCTIONS))]
-    lines += [f"\n@njit(pipeline_class=Apart, **OPTIONS)\n{MEETING[name]}\n" for name in sorted(used & set(MEETING))]
     for kind in ("f4", "f8"):
         names = sorted(name[:-3] for name in used if name.endswith(f"_{kind}"))
         fast = [f"fast_{name}" for name in names if f"fast_{name}" in approximations.__all__]

@@ -83,21 +83,16 @@ def written(units: Units, threaded: bool) -> list[str]:
     return lines + alone(waiting, threaded)
 
 
-MEET = ["if not meet(sync, due, status):", "    return"]
+STOP = ["if status[0] != 0:", "    return"]
 
 
 def sharing(unit: Unit) -> list[str]:
     """The lines of a unit whose parts are done by whoever takes them."""
-    ends = ", ".join(f"share({part}, parts, {unit.extent}, {unit.grain})" for part in ("mine", "mine + 1"))
     return [
-        "turn, due = turn + 1, due + parts",
-        "for k in range(part, part + parts):",
-        "    mine = k % parts",
-        "    if take(shift(sync, 8 * mine + 8), turn):",
-        f"        lo, hi = {ends}",
-        *indented(indented(unit.lines)),
-        "        count(sync)",
-        *MEET,
+        f"while another(words, sync, {unit.extent}, {unit.grain}):",
+        "    lo, hi = words[LO], words[HI]",
+        *indented(unit.lines),
+        *STOP,
     ]
 
 
@@ -108,28 +103,58 @@ def alone(units: Sequence[Unit], threaded: bool) -> list[str]:
         if unit.checks and threaded:
             lines = ["if status[0] == 0:", *indented(lines)] if lines else []
         elif unit.checks:
-            lines = ["if status[0] != 0:", "    return", *lines]
+            lines = [*STOP, *lines]
         if unit.lines:
             lines = [*([f"lo, hi = 0, {unit.extent}"] if unit.shared else []), *unit.lines, *lines]
-    if not (threaded and lines):
-        return lines
-    return ["due += 1", "if part == 0:", *indented([*lines, "count(sync)"]), *MEET]
+    return ["while first(words, sync):", *indented(lines), *STOP] if threaded and lines else lines
 
 
-# What threads call. The first of the numbers `sync` counts what is done, and they wait until that is all that was due.
-# Then they go on, unless the status says stop: who sees it sooner than others leaves sooner, and is not missed.
-FUNCTIONS = {
-    "share": (
-        "def share(part, parts, extent, grain):\n"
-        "    return extent if part == parts else part * (extent // grain) // parts * grain"
-    ),
-    "meet": (
-        "def meet(sync, due, status):\n"
-        "    spins = 0\n"
-        "    while look(sync) < due:\n"
-        "        spins += 1\n"
-        f"        if spins > {SPINS}:\n"
-        "            give_way()\n"
-        "    return status[0] == 0"
-    ),
-}
+# What threads call, each with words of its own (see assembly.HEAD): the number of shared units that it has come to, of
+# the parts that were due so far, and of those of the present unit that it has tried to take. In `sync`, the first
+# number counts the parts that are done, and the others how often each part was taken. Who finds no more parts waits
+# until all are done that were due. Then all go on, unless the status says stop: who sees it sooner than others leaves
+# sooner, and is not missed.
+FUNCTIONS = f"""
+PART, PARTS, TURN, DUE, TRIED, LO, HI = 2, 3, 8, 9, 10, 11, 12
+
+@njit(pipeline_class=Apart, **OPTIONS)
+def another(words, sync, extent, grain):
+    # Take the next part of a shared unit: from words[LO] to words[HI].
+    part, parts, tried = words[PART], words[PARTS], words[TRIED]
+    if tried:
+        count(sync)
+    else:
+        words[TURN] += 1
+        words[DUE] += parts
+    while tried < parts:
+        mine = (part + tried) % parts
+        tried += 1
+        if take(shift(sync, 8 * mine + 8), words[TURN]):
+            words[TRIED] = tried
+            words[LO] = mine * (extent // grain) // parts * grain
+            words[HI] = extent if mine + 1 == parts else (mine + 1) * (extent // grain) // parts * grain
+            return True
+    return wait(words, sync)
+
+@njit(pipeline_class=Apart, **OPTIONS)
+def first(words, sync):
+    # Whether this is the first thread, once: it does the unit alone.
+    if words[TRIED]:
+        count(sync)
+    else:
+        words[DUE] += 1
+        words[TRIED] = 1
+        if words[PART] == 0:
+            return True
+    return wait(words, sync)
+
+@njit(pipeline_class=Apart, **OPTIONS)
+def wait(words, sync):
+    words[TRIED] = 0
+    spins = 0
+    while look(sync) < words[DUE]:
+        spins += 1
+        if spins > {SPINS}:
+            give_way()
+    return False
+"""
