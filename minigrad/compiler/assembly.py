@@ -19,7 +19,7 @@ from .elementwise import FUNCTIONS
 from .program import Program, Room
 from .units import ENOUGH, LEFT, Round, Unit, Units, written
 from .units import FUNCTIONS as MEETING
-from .values import TYPES, Buffer, Host, Repeat, Value
+from .values import TYPES, Buffer, Host, Repeat, Required, Value
 
 FASTMATH = dict.fromkeys(
     ("contract", "arcp", "afn"), True
@@ -98,8 +98,8 @@ class Code:
         spare: Sequence[np.ndarray] = (),
     ) -> None:  # fmt: skip
         self.program, self.checks, self.spare = program, checks, spare
-        self.outputs = [v.home.name for v in program.outputs]
-        self.shown = [[v.home.name for v in values] for values in shown]
+        self.outputs = [v.home.name for v in program.outputs if not isinstance(v, Required)]
+        self.shown = [[(v.copied or v).home.name for v in values] for values in shown]
         self.arrays: dict[str, np.ndarray] = {}
         self.given = {b.name for b in memory}
         self.buffers = {b.name: b for b in program.buffers if not b.overwritten}

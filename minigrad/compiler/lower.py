@@ -17,6 +17,7 @@ from .contractions import total
 from .elementwise import CHEAP, COMPARISONS, DEAR, LOGICAL, OF_TRUTHS, ROOT, SCIPY, TABLES, WRAPPING, Write, call
 from .indexing import add_at
 from .loops import Loop
+from .program import needed
 from .rules import INTO, RULES, SEVERAL, running
 from .trace import Node, evaluate, mapped, name_of, nodes_in
 from .values import (
@@ -99,7 +100,9 @@ class Lowering:
     def require(self, holds: Node, error: Callable[..., Exception], shown: Sequence[Node] = ()) -> list[Value]:
         """What has to be computed so that the error is raised, with what it shows, where a condition does not hold."""
         values = [self.value(x) for x in shown]
-        return [Required(self.truth(self.value(holds)), self.check(error, values)), *values]
+        required = Required(self.truth(self.value(holds)), self.check(error, values))
+        read = {id(x) for x in needed([required]) if isinstance(x, Input)}  # they are in memory as it is
+        return [required, *(v for v in values if id(v) not in read)]
 
     def floats(self, x: Any, dtype: np.dtype) -> Value:
         """The value of an argument in this dtype."""

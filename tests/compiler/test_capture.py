@@ -558,6 +558,16 @@ def test_classes_that_are_none(engine, wrong):
         ours(X, np.array([0, 1, 2, wrong]))
 
 
+@pytest.mark.parametrize("part", [lambda t: t[:, 0], lambda t: t[:, 0] + 0, lambda t: t.reshape(-1)[::2]])
+def test_classes_that_are_part_of_an_array(engine, part):
+    loss = lambda x, t: nn.functional.cross_entropy(x, part(t))  # noqa: E731
+    ours, t = compiled(engine, loss), np.array([[0, 7], [1, 7], [2, 7], [0, 7]])
+    equal(ours(X, t), loss(X, t))
+    t[2, 0] = 5
+    with pytest.raises(ValueError, match="classes are 0 to 2, and the targets run from 0 to 5"):
+        ours(X, t)
+
+
 def test_an_exception_leaves_everything_as_it_was(engine):
     w = mg.tensor([1.0, 2.0, 3.0], requires_grad=True)
     mg.random.seed(0)
