@@ -68,6 +68,10 @@ class Step(Eager):
     def step(self) -> Any:
         return self.compiled(self.x, self.y)
 
+    def memory(self) -> int:
+        """That of arrays, as with torch and JAX: a call makes none, only a few objects of Python's."""
+        return numpy_bytes(self, besides=False)
+
 
 class Run(Step):
     """The compiled loop over a data set in shuffled batches, as one call."""

@@ -56,8 +56,11 @@ class Peer:
         return best / self.net.steps
 
 
-def numpy_bytes(peer: Peer, steps: int = 3) -> int:
-    """The bytes of NumPy's arrays that a training which begins now holds, and what a step takes for a time besides."""
+def numpy_bytes(peer: Peer, steps: int = 3, besides: bool = True) -> int:
+    """The bytes of NumPy's arrays that a training which begins now holds.
+
+    With `besides`, and of what a step takes for a time: arrays, but also Python's objects, which nobody tells apart.
+    """
     gc.collect()
     tracemalloc.start()
     try:
@@ -67,6 +70,8 @@ def numpy_bytes(peer: Peer, steps: int = 3) -> int:
         gc.collect()
         arrays = tracemalloc.DomainFilter(inclusive=True, domain=np.lib.tracemalloc_domain)
         held = sum(trace.size for trace in tracemalloc.take_snapshot().filter_traces([arrays]).traces)
+        if not besides:
+            return held
         tracemalloc.reset_peak()
         before, _ = tracemalloc.get_traced_memory()
         peer.run(steps)
