@@ -261,17 +261,21 @@ class Code:
             return
         raise self.checks[code - 1](*map(self.arrays.__getitem__, self.shown[code - 1]))
 
+    def array(self, buffer: Buffer) -> np.ndarray:
+        """The array of a buffer, whose memory may also be that of others with other shapes."""
+        return laid_out(buffer, self.arrays[buffer.name].ravel(order="K"))
+
     def call_host(self, i: int) -> None:
         """Let Python compute what has no native form."""
         try:
             host = self.hosts[i]
-            arrays = [self.arrays[x.home.name].reshape(x.shape) for x in host.inputs]
+            arrays = [self.array(x.home) for x in host.inputs]
             for array in arrays:
                 array.flags.writeable = False
             results = host.call(*arrays)
             for part in host.parts:
                 if part.buffer is not None:
-                    target, result = self.arrays[part.home.name], results[part.i]
+                    target, result = self.array(part.home), results[part.i]
                     if np.shape(result) != target.shape:
                         raise ValueError(f"{host.what} ({host.line}) gave {np.shape(result)} for {target.shape}")
                     target[...] = result

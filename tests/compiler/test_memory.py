@@ -51,6 +51,13 @@ def test_nothing_else_is_overwritten(f):
     assert not overwrites(native(f, x, w))
 
 
+def test_what_python_computes_is_overwritten_in_another_shape():
+    def f(x):
+        return (mg.tanh(mg.linalg.solve(x, mg.tanh(mg.sum(x, axis=1)))[:, None]) @ x[:1],)
+
+    native(f, x)
+
+
 def test_an_element_is_read_before_it_is_overwritten_by_all_that_share_its_loops():
     def f(x, w):
         a = x @ w
