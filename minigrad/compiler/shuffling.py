@@ -10,8 +10,6 @@ import numpy as np
 
 from .. import native
 
-MANY = 1 << 22  # numbers whose shuffling by NumPy takes as long as compiling this
-
 # The shuffle of Fisher and Yates as `Generator.permutation` has it: a place to swap with is drawn in the range of the
 # next power of two, again until it is one of those that are left. Here, a number beyond these swaps a place with itself
 # and the next round draws for the same place again: so the processor has no branch to guess.
@@ -40,8 +38,6 @@ def shuffle(orders, n, count, draw, state):
             mask = half
 """
 
-drawn = 0  # numbers so far
-
 
 def permutations(rng: np.random.Generator, n: int, count: int) -> np.ndarray:
     """So many permutations of range(n), one after the other, as `rng.permutation(n)` gives them.
@@ -50,9 +46,7 @@ def permutations(rng: np.random.Generator, n: int, count: int) -> np.ndarray:
     >>> permutations(a, 3, 2).tolist() == [*b.permutation(3), *b.permutation(3)]
     True
     """
-    global drawn
-    drawn += n * count
-    if drawn > MANY and type(rng) is np.random.Generator and n < 1 << 32 and (ours := compiled()):
+    if type(rng) is np.random.Generator and n < 1 << 32 and (ours := compiled()):
         return ours(rng, n, count)
     return np.concatenate([rng.permutation(n) for _ in range(count)])
 
