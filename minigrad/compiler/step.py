@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -78,8 +78,9 @@ def captured(step: CompiledStep, x: np.ndarray, y: np.ndarray) -> Captured:
                 raise CaptureError(f"{describe(t)} becomes {now.dtype} of shape {now.shape} in the model or the loss")
     finally:
         for d, attributes in zip(dicts, before, strict=True):
-            d.clear()
-            d.update(attributes)
+            if list(d) != list(attributes):
+                d.clear()
+            d.update(attributes)  # in one go, for other threads that compute with the model
         clock[0] += 1
     return Captured(found, batch, ended, gradients)
 
@@ -484,7 +485,11 @@ class CompiledStep:
         self.watch = Watch(model, loss_fn)
         self.codes: list[StepCode] = []  # the one used last is the last
         self.limits = np.full(2, np.inf)  # of each element of the gradient, and of the norm
-        self.lock = threading.RLock()  # all codes share the gradient's memory, and one caller has it at a time
+
+    @property
+    def lock(self) -> AbstractContextManager:
+        """One caller at a time has the memory of the parameters and of their gradient, which other steps may share."""
+        return self.optimizer._lock
 
     def dicts(self) -> list[dict[str, Any]]:
         """The attributes of every module."""

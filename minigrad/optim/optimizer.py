@@ -13,6 +13,7 @@ from ..names import known
 from ..tensor import Tensor, warn_once
 from . import rules
 from .block import SMALL, Block, label
+from .locks import lock_of
 
 Params = Iterable[Tensor] | Iterable[tuple[str, Tensor]] | Iterable[dict[str, Any]]
 
@@ -89,6 +90,7 @@ class Optimizer:
             held.add(id(p))
         self.param_groups.append(full)
         self._blocks += self._pack(full, [{}] * len(params))
+        self._lock = lock_of([p for group in self.param_groups for p in group["params"]])
 
     def _pack(self, group: dict[str, Any], states: list[dict[str, Any]]) -> list[Block]:
         """Share out a group's parameters: small ones of one dtype and step count go together, large ones alone."""

@@ -1,6 +1,7 @@
 """Threads that share blocks: the same bits for any number of them, and no waiting for what never comes."""
 
 import os
+import queue
 import threading
 
 import numpy as np
@@ -161,6 +162,63 @@ def test_one_step_from_several_threads_with_batches_of_several_shapes():
         caller.join(120)
     assert not any(caller.is_alive() for caller in callers)
     assert wrong == []
+
+
+def one_for_both(params):
+    return [mg.optim.Adam(params, lr=0.1)] * 2
+
+
+def one_each(params):
+    return [mg.optim.Adam(params, lr=0.1) for _ in range(2)]
+
+
+def overlapping(params):
+    """The second holds parameters of two others, which have nothing to do with each other."""
+    apart = [mg.optim.Adam(params[i:][:1], lr=0.1) for i in range(len(params))]
+    return apart[-1], mg.optim.Adam(params, lr=0.1)
+
+
+@pytest.mark.parametrize("optimizers", [one_for_both, one_each, overlapping])
+def test_steps_that_train_the_same_parameters_take_turns(optimizers):
+    """While one is in the midst of its step, the other waits, and both leave what they leave one after the other."""
+    x, y = rng.normal(size=(10, 3)), rng.normal(size=(10, 2))
+    watched, inside, done, meanwhile = threading.Event(), threading.Event(), threading.Event(), queue.SimpleQueue()
+
+    @mg.primitive
+    def looked_at(y):
+        if watched.is_set():
+            inside.set()
+            meanwhile.put(done.wait(0.2))
+        return np.array(y)
+
+    def steps():
+        mg.random.seed(0)
+        model, mse = mg.nn.Linear(3, 2), mg.nn.MSELoss()
+        ours, theirs = optimizers(list(model.parameters()))
+        first = mg.compile_step(model, lambda p, y: mse(p, looked_at(y)), ours)
+        second = mg.compile_step(model, mse, theirs)
+        first(x, y)
+        second(x, y)
+        return model, first, second
+
+    def other():
+        inside.wait()
+        second(x, 2 * y)
+        done.set()
+
+    right, first, second = steps()
+    first(x, y)
+    second(x, 2 * y)
+    model, first, second = steps()
+    watched.set()
+    thread = threading.Thread(target=other, daemon=True)
+    thread.start()
+    first(x, y)
+    thread.join(120)
+    assert done.is_set()
+    assert not meanwhile.get()
+    for p, q in zip(model.parameters(), right.parameters(), strict=True):
+        np.testing.assert_array_equal(p.data, q.data)
 
 
 def test_nobody_waits_for_threads_that_do_not_come(processors, monkeypatch):
