@@ -342,6 +342,7 @@ def capturing(generators: Iterable[tuple[str, Any]] = ()) -> Iterator[Capture]:
                     raise CaptureError(
                         f"numbers are drawn from {name}, which would be the same in every call: draw them by mg.random "
                         "(mg.random.normal, ..., which take a generator=), whose numbers compiled functions draw anew"
+                        + ("; or, if another thread has drawn them meanwhile, call again" if threaded() else "")
                     )
         finally:
             mode.capture = capture.trace.thread = None
@@ -349,6 +350,11 @@ def capturing(generators: Iterable[tuple[str, Any]] = ()) -> Iterator[Capture]:
             random._generator = generator
             for drawn, state in capture.states.values():
                 set_state(drawn, state)
+
+
+def threaded() -> bool:
+    """Whether there are other threads, which may draw from any generator: whose draw it was is not to be seen."""
+    return threading.active_count() > 1
 
 
 def state_of(generator: Any) -> Any:

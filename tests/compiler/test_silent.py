@@ -768,6 +768,29 @@ def test_what_a_generator_of_mg_random_does_without_drawing_numbers(name):
         mg.compile(lambda x: [x, getattr(mg.random.generator(), name)(1)][0])(X)
 
 
+def test_what_another_thread_draws_meanwhile_is_refused_once():
+    """Nobody can see whose draw it was."""
+    asked, drawn = queue.SimpleQueue(), queue.SimpleQueue()
+
+    def f(x):
+        asked.put("draw")
+        drawn.get()
+        return 2 * x
+
+    def draw():
+        asked.get()
+        drawn.put(np.random.normal())  # noqa: NPY002
+        asked.get()
+        drawn.put("nothing")
+
+    thread, ours = threading.Thread(target=draw), mg.compile(f)
+    thread.start()
+    with pytest.raises(CaptureError, match=r"numbers are drawn from numpy\.random, .* another thread .*, call again"):
+        ours(X)
+    np.testing.assert_array_equal(ours(X).data, 2 * X)
+    thread.join(60)
+
+
 @pytest.mark.parametrize("make", [np.random.default_rng, np.random.RandomState])
 def test_draws_that_are_right(make):
     """By mg.random, from a generator that is made inside, and of generators that are only named."""
