@@ -111,7 +111,7 @@ class StepCode:
         self.watch, self.state = step.watch, step.watch.state()
         self.blocks = step.optimizer._apart(found.gradients)
         self.all_blocks = list(step.optimizer._blocks)
-        self.states = [(b, b.hyper, b.group, b.state) for b in self.all_blocks]
+        self.states = [(block, block.state) for block in self.all_blocks]
         self.counts = [[part.args[2] for part in block.parts] for block in self.blocks if len(block.parts) > 1]
         self.params = [p for block in self.blocks for p in block.params]
         self.draws = found.found.draws
@@ -247,9 +247,8 @@ class StepCode:
                 return False
             if t._data is not array:
                 moved = True
-        for block, hyper, group, state in self.states:
-            if hyper(group) != block.settings:
-                block.configure()
+        for block, state in self.states:
+            block.refresh()
             if block.state is not state:  # another rule, or the same again with a new state
                 return False
         return not moved or self.follow()

@@ -309,7 +309,7 @@ class Updates:
             for p, g in zip(params, block.views(gradient), strict=True):
                 p._grad = Tensor(turned(g))
             states = [{name: turned(array) for name, array in state.items()} for state in block.states()]
-            blocks.append(Block(block.kind, block.group, params, block.t, states))
+            blocks.append(Block(block.kind, block.group, block.number, params, block.t, states))
         every = [p for block in blocks for p in block.params]
         value, norm = map(float, self.limits)
         if value < math.inf:

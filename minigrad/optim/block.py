@@ -15,6 +15,7 @@ from .. import parallel
 from ..native import DATA, pointer_at, zeros
 from ..tensor import Tensor, tick
 from .kernel import kernel, read
+from .options import check_option
 
 if TYPE_CHECKING:
     from .optimizer import Optimizer
@@ -32,16 +33,17 @@ def label(group: dict[str, Any], p: Tensor) -> str:
 
 
 class Block:
-    """Parameters of one group, dtype and step count, with their state.
+    """Parameters of one group (by its number), dtype and step count, with their state.
 
     The parameters become views of one array, so that one call updates them all. `t` counts the steps taken;
     `state` holds for each parameter, by name, what the rule remembers (what is missing starts afresh).
     """
 
     def __init__(
-        self, kind: type[Optimizer], group: dict[str, Any], params: list[Tensor], t: int, state: list[dict[str, Any]]
-    ) -> None:
-        self.kind, self.group, self.params = kind, group, params
+        self, kind: type[Optimizer], group: dict[str, Any], number: int, params: list[Tensor], t: int,
+        state: list[dict[str, Any]],
+    ) -> None:  # fmt: skip
+        self.kind, self.group, self.number, self.params = kind, group, number, params
         self.dtype = params[0].dtype
         self.size = sum(p.size for p in params)
         in_place = len(params) == 1 and params[0]._data.flags.carray
@@ -54,7 +56,8 @@ class Block:
         for p, view, *_ in self.members:
             self.adopt(p, view)
         self.direct = len(params) == 1 and params[0].ndim > 0  # a gradient without axes may be a NumPy scalar
-        self.hyper = itemgetter(*(name for name in group if name not in ("params", "param_names")))
+        self.names = [name for name in group if name not in ("params", "param_names")]
+        self.hyper = itemgetter(*self.names)
         self.follow(kind.rule(group), t, state)
         self.configure()
 
@@ -93,14 +96,31 @@ class Block:
             scalars = (ctypes.c_double * (1 + len(read(rule).hyper)))(t)
             self.parts.append(partial(run, size, pointers, scalars))
 
+    def refresh(self) -> None:
+        """Take over the group's hyperparameters if they have changed."""
+        try:
+            if self.hyper(self.group) == self.settings:
+                return
+        except (KeyError, ValueError):  # one is gone, or is an array
+            pass
+        self.configure()
+
     def configure(self) -> None:
-        """Take over the group's hyperparameters, which may also select another rule."""
+        """Take over the group's hyperparameters, which may also select another rule.
+
+        Raises ValueError or TypeError, and takes over nothing, where one is none.
+        """
+        where = f" of param_groups[{self.number}]"
+        for name in self.names:
+            if name not in self.group:
+                raise ValueError(f"{self.kind.__name__}: {name}{where} is gone; every group needs one")
+            check_option(self.kind.__name__, name, self.group[name], where)
+            if isinstance(self.group[name], list):
+                self.group[name] = tuple(self.group[name])  # which nobody can change unnoticed
         rule, named = self.kind.rule(self.group), self.kind.scalars(self.group)
         if rule is not self.rule:
             self.follow(rule, self.t, self.states())
         for i, name in enumerate(read(rule).hyper, 1):
-            if not math.isfinite(named[name]):
-                raise ValueError(f"{self.kind.__name__}: {name} has become {named[name]}; no step can be taken with it")
             for part in self.parts:
                 part.args[2][i] = named[name]
         self.settings = self.hyper(self.group)
@@ -122,7 +142,7 @@ class Block:
         def half(which: bool) -> Block:
             chosen = [i for i, flag in enumerate(here) if flag is which]
             params = [self.params[i] for i in chosen]
-            return Block(self.kind, self.group, params, self.t, [states[i] for i in chosen])
+            return Block(self.kind, self.group, self.number, params, self.t, [states[i] for i in chosen])
 
         return half(True), half(False)
 
@@ -141,8 +161,7 @@ class Block:
                 gradient = pointer_at(id(g) + DATA)  # one contiguous array: used where it lies
             else:
                 place[...] = g
-        if self.hyper(self.group) != self.settings:
-            self.configure()
+        self.refresh()
         if len(self.parts) == 1:
             self.parts[0](gradient)
         else:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import numbers
 from collections.abc import Callable, Container, Iterable
 from typing import Any
 
@@ -14,18 +12,9 @@ from ..tensor import Tensor, warn_once
 from . import rules
 from .block import SMALL, Block, label
 from .locks import lock_of
+from .options import check_option
 
 Params = Iterable[Tensor] | Iterable[tuple[str, Tensor]] | Iterable[dict[str, Any]]
-
-FLAGS = {"nesterov", "centered"}
-# What a number may be, where 0 or above is not the answer.
-RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
-    "lr": (lambda x: x > 0, " above 0"),
-    "dampening": (lambda x: True, ""),
-    "beta": (lambda x: 0 <= x < 1, " at least 0 and below 1"),
-    "rho": (lambda x: 0 <= x <= 1, " between 0 and 1"),
-    "alpha": (lambda x: 0 <= x <= 1, " between 0 and 1"),
-}
 
 
 class Optimizer:
@@ -97,8 +86,9 @@ class Optimizer:
         shares: dict[tuple, list[int]] = {}
         for i, (p, state) in enumerate(zip(group["params"], states, strict=True)):
             shares.setdefault((p.dtype, state.get("step", 0), i if p.size > SMALL else None), []).append(i)
+        number = next(i for i, other in enumerate(self.param_groups) if other is group)
         return [
-            Block(type(self), group, [group["params"][i] for i in share], step, [states[i] for i in share])
+            Block(type(self), group, number, [group["params"][i] for i in share], step, [states[i] for i in share])
             for (_, step, _), share in shares.items()
         ]
 
@@ -244,23 +234,6 @@ def check_parameter(p: Tensor, what: str) -> None:
         raise TypeError(f"{what} is of dtype {p.dtype}; optimizers update float32 and float64")
     if not p.requires_grad:
         raise ValueError(f"{what} does not require grad, so it would never change: mg.tensor(..., requires_grad=True)")
-
-
-def check_option(owner: str, name: str, value: Any) -> None:
-    if name in FLAGS:
-        if not isinstance(value, bool):
-            raise TypeError(f"{owner}: {name} must be True or False, not {value!r}")
-    elif name == "betas":
-        if not isinstance(value, tuple | list) or len(value) != 2:
-            raise TypeError(f"{owner}: betas must be a pair such as (0.9, 0.999), not {value!r}")
-        for beta in value:
-            check_option(owner, "beta", beta)
-    elif isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{owner}: {name} must be a number, not {value!r}")
-    else:
-        within, words = RANGES.get(name, (lambda x: x >= 0, " 0 or above"))
-        if not (math.isfinite(value) and within(float(value))):
-            raise ValueError(f"{owner}: {name} must be a finite number{words}, not {value!r}")
 
 
 # ---- the optimizers --------------------------------------------------------------------------------------------------

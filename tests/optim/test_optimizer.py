@@ -269,9 +269,59 @@ def test_a_learning_rate_may_fall_to_zero_later_but_not_to_nan():
     assert p.data.tolist() == [1, 2]
     optimizer.param_groups[0]["lr"] = float("nan")
     for _ in range(2):
-        with pytest.raises(ValueError, match="SGD: lr has become nan; no step can be taken with it"):
+        with pytest.raises(ValueError, match=r"^SGD: lr of param_groups\[0\] must be a finite number 0 or ab.*, not nan$"):
             optimizer.step()
     assert p.data.tolist() == [1, 2]
+
+
+BAD_LATER = {
+    "text": ("lr", "a", r"lr of param_groups\[1\] must be a number, not 'a'"),
+    "array": ("lr", np.array([0.1, 0.2]), r"lr of param_groups\[1\] must be a number, not array\(\[0.1, 0.2\]\)"),
+    "array of one": ("lr", np.array(0.1), r"lr of param_groups\[1\] must be a number, not array\(0.1\)"),
+    "negative": ("lr", -0.1, r"lr of param_groups\[1\] must be a finite number 0 or above, not -0.1"),
+    "one beta": ("betas", (0.9,), r"betas of param_groups\[1\] must be a pair such as \(0.9, 0.999\), not \(0.9,\)"),
+    "large beta": ("betas", (2, 0.9), r"beta of param_groups\[1\] must be .* at least 0 and below 1, not 2"),
+    "None": ("eps", None, r"eps of param_groups\[1\] must be a number, not None"),
+    "gone": ("eps", ..., r"eps of param_groups\[1\] is gone; every group needs one"),
+}
+
+
+@pytest.mark.parametrize("bad", BAD_LATER)
+@pytest.mark.parametrize("compile", [False, True])
+def test_bad_hyperparameters_that_a_group_is_given_later(bad, compile):
+    name, value, message = BAD_LATER[bad]
+    p, q = parameter(), parameter()
+    optimizer = mg.optim.Adam([{"params": [p]}, {"params": [q]}], lr=0.5)
+    loss = lambda x, y: mg.sum((p * x - 2 * q * y) ** 2)  # noqa: E731
+    compiled = mg.compile_step(lambda x: x, loss, optimizer)
+    x, y = np.ones((1, 2)), np.ones((1, 2))
+
+    def step():
+        if compile:
+            return compiled(x, y)
+        optimizer.zero_grad()
+        loss(x, y).backward()
+        return optimizer.step()
+
+    step()
+    before, right = q.data.copy(), optimizer.param_groups[1][name]
+    if value is ...:
+        del optimizer.param_groups[1][name]
+    else:
+        optimizer.param_groups[1][name] = value
+    for _ in range(2):
+        with pytest.raises((TypeError, ValueError), match=f"^Adam: {message}$"):
+            step()
+    np.testing.assert_array_equal(q.data, before)
+    optimizer.param_groups[1][name] = right
+    step()
+    assert (q.data != before).all()
+
+
+def test_a_list_of_betas_cannot_be_changed_unnoticed():
+    optimizer = mg.optim.Adam([parameter()], betas=[0.9, 0.999])
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        optimizer.param_groups[0]["betas"][0] = 0.5
 
 
 @pytest.mark.parametrize("shape", [(), (0,), (3, 0), (1,)])
