@@ -19,6 +19,7 @@ import numpy as np
 
 from . import random
 from .names import known
+from .tensor import Tensor
 
 Array = np.ndarray
 Seed = int | np.random.Generator
@@ -403,10 +404,24 @@ def batches(
     size = n if batch_size is None else operator.index(batch_size)
     if batch_size is not None and size < 1:
         raise ValueError(f"batches: batch_size={batch_size} is less than 1; None makes one batch of everything")
-    rng = random.generator() if seed is None else np.random.default_rng(seed)
+    rng = random.from_seed(seed)
     order = rng.permutation(n) if shuffle else np.arange(n)
     rows = (order[start : start + size] for start in range(0, n, size or 1))
     return ((x[chosen], y[chosen]) for chosen in rows)
+
+
+def samples_of(what: str, given: Any) -> Array:
+    """An argument as an array of numbers, its first axis the samples. Raises TypeError where it is none."""
+    if isinstance(given, np.ma.MaskedArray):
+        raise TypeError(f"{what} is a masked array, whose mask would be lost: fill it, by .filled(...)")
+    try:
+        array = np.asarray(given._data if isinstance(given, Tensor) else given)
+    except ValueError:  # of lists that are no array
+        array = np.empty(0, object)
+    if array.ndim == 0 or array.dtype.kind not in "biuf":
+        kind = f"{array.dtype} of shape {array.shape}" if array.dtype != object else type(given).__name__
+        raise TypeError(f"{what} must be an array of numbers, its first axis the samples, not {kind}")
+    return array
 
 
 def _same_length(function: str, x: Array, y: Array) -> int:

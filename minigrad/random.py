@@ -38,6 +38,20 @@ def generator(given: np.random.Generator | None = None) -> np.random.Generator:
     return chosen
 
 
+def from_seed(seed: Any) -> np.random.Generator:
+    """The generator of a seed; or one that goes on: the library's own for None, or that which is given.
+
+    Raises TypeError or ValueError for what is none of these.
+    """
+    if seed is None:
+        return generator()
+    try:
+        return np.random.default_rng(seed)
+    except (TypeError, ValueError) as error:
+        what = f"seed must be an integer of at least 0, a generator, or None, not {seed!r}"
+        raise type(error)(what) from None
+
+
 class PerSample:
     """A generator inside `mg.vmap`: the numbers that a method draws are others for each sample, drawn in turn."""
 

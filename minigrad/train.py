@@ -20,7 +20,7 @@ import numpy as np
 from . import data, random
 from .names import known
 from .nn import Module
-from .nn.utils import clip_grad_norm_, clip_grad_value_
+from .nn.utils import check_limits, clip_grad_norm_, clip_grad_value_
 from .optim import Optimizer
 from .tensor import MinigradWarning, Tensor, no_grad, warn_once
 
@@ -234,6 +234,8 @@ def fit(
     X, Y = _pair("samples", samples)
     held_out = None if validation is None else _pair("validation", validation)
     epochs, size = _count("epochs", epochs), None if batch_size is None else _count("batch_size", batch_size)
+    if not isinstance(shuffle, bool):
+        raise TypeError(f"fit: shuffle must be True or False, not {shuffle!r}")
     if isinstance(metric, str):
         metric = METRICS[known("metric", metric, METRICS)]
     rules = _rules(stop)
@@ -242,7 +244,7 @@ def fit(
     save = None if checkpoint is None else _saver(checkpoint, model)
     _check_optimizer(model, optimizer)
     _check_dtypes(optimizer, X, Y, *(held_out or ()))
-    rng = random.generator() if seed is None else np.random.default_rng(seed)
+    rng = random.from_seed(seed)
 
     history = History()
     modules = list(model.modules()) if isinstance(model, Module) else []
@@ -387,9 +389,7 @@ def _pays(optimizer: Any, n: int, size: int, epochs: int) -> bool:
 
 def _clipping(norm: float | None, value: float | None) -> Callable[[list[Tensor]], object]:
     """What limits the gradients of the parameters, in place."""
-    for name, limit in (("clip_norm", norm), ("clip_value", value)):
-        if limit is not None and not limit > 0:
-            raise ValueError(f"fit: {name} must be a positive number, not {limit!r}")
+    check_limits("fit", norm, value)
 
     def clip(parameters: list[Tensor]) -> None:
         if value is not None:
@@ -500,10 +500,8 @@ def _pair(what: str, pair: Any) -> tuple[Array, Array]:
     parts = tuple(pair) if isinstance(pair, (tuple, list, data.Dataset)) else ()
     if len(parts) != 2:
         raise TypeError(f"fit: {what} must be a pair (X, Y) of arrays, not {type(pair).__name__}")
-    X, Y = (part._data if isinstance(part, Tensor) else np.asarray(part) for part in parts)
+    X, Y = (data.samples_of(f"fit: {name} of {what}", part) for name, part in zip("XY", parts, strict=True))
     for name, array in (("X", X), ("Y", Y)):
-        if array.ndim == 0 or array.dtype.kind not in "biuf":
-            raise TypeError(f"fit: {name} of {what} must be an array of numbers, its first axis the samples")
         if not np.isfinite(array).all():
             sample = int(np.argwhere(~np.isfinite(array))[0][0])
             raise ValueError(f"fit: {name} of {what} is not finite in sample {sample}; clean the data first")

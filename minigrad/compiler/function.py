@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import re
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -19,7 +20,7 @@ from ..tensor import RECORD, Tensor, default_dtype, describe, mode, plain, tick,
 from .assembly import Code
 from .capture import Capture, capturing
 from .lower import Lowering
-from .memories import SIMPLE, State, Watch
+from .memories import SIMPLE, State, Watch, contents
 from .program import Program
 from .pullback import Pullback, Pulled
 from .trace import CaptureError, Node, Trace, TracedArray, live, noded
@@ -60,6 +61,20 @@ class Native:
         return self.outputs
 
 
+def check_results(name: str, results: list[Any], capture: Capture) -> None:
+    """Raise CaptureError for results that would be the same objects at every call, with what was traced in them."""
+    for x in results:
+        parts: list[Any] = list(getattr(x, "__dict__", {}).values())
+        parts += [contents(cell) for cell in getattr(x, "__closure__", None) or ()]
+        parts += x if isinstance(x, set | deque) else ()
+        parts = [part for part in flatten(parts)[0] if not isinstance(part, Tensor) or capture.seen(part) is part]
+        if isinstance(x, Iterator) or any(isinstance(node_of(part), Node) for part in parts):
+            raise CaptureError(
+                f"{name} returns a {type(x).__name__}, which calls of the compiled function would not make anew: "
+                "return tensors, arrays, numbers, and tuples, lists and dicts of them"
+            )
+
+
 class Captured:
     """A function for arguments of certain shapes and dtypes: what a call reads, runs, writes and returns."""
 
@@ -73,6 +88,7 @@ class Captured:
                 args, kwargs = rebuild(iter(given))
                 result = f(*args, **kwargs)
                 self.results, self.rebuild = flatten(result)
+                check_results(getattr(f, "__name__", "the function"), self.results, capture)
                 theirs = {id(x) for x in self.results if isinstance(x, Tensor) and capture.seen(x) is not x}
                 nodes = list(capture.trace.nodes)
                 made = {id(x): x for x in self.results if id(x) not in {*theirs, *map(id, given)}}  # each once
@@ -350,6 +366,9 @@ def compile(f: Callable) -> Callable:
     >>> slope(np.array([0.0, 1.0]))
     tensor([0.        , 0.63970001])
     """
+    if not callable(f) or isinstance(f, type):
+        what = f"the class {f.__name__} itself" if isinstance(f, type) else repr(f)
+        raise TypeError(f"compile: give a function of tensors, or a model, not {what}")
     return compiled_by(Native, f)
 
 

@@ -13,14 +13,16 @@ import numpy as np
 
 from .. import autodiff, random
 from ..autodiff import below, starting_gradient, walk
+from ..data import samples_of
 from ..hooks import Hooks
 from ..native import DATA, pointer_at, zeros
 from ..nn import Module
 from ..nn.module import clock
+from ..nn.utils import check_limits
 from ..optim import Optimizer
 from ..optim.kernel import kernel_source, read
 from ..tensor import Tensor, describe, mode, recording, tick, warn_once
-from .assembly import Code, Stream
+from .assembly import MEMORY, Code, Stream
 from .capture import Capture, capturing
 from .lower import Lowering
 from .memories import Watch
@@ -542,8 +544,10 @@ class CompiledStep:
         """
         X, Y = samples(X, Y)
         size = len(X) if batch_size is None else min(count("batch_size", batch_size, 1), len(X))
+        if not isinstance(shuffle, bool):
+            raise TypeError(f"compile_step: shuffle must be True or False, not {shuffle!r}")
         epochs, shuffle = count("epochs", epochs, 0), shuffle and batch_size is not None
-        rng = random.generator() if seed is None else np.random.default_rng(seed)
+        rng = random.from_seed(seed)
         found = [np.zeros(0)]
         if epochs:
             draws = self.ready(X, Y, size).draws
@@ -660,28 +664,28 @@ def compile_step(
             raise ValueError(
                 "compile_step: the optimizer holds none of the model's parameters; make it from model.parameters()"
             )
-    for i, (name, limit) in enumerate((("clip_value", clip_value), ("clip_norm", clip_norm))):
-        if limit is not None:
-            if not limit > 0:
-                raise ValueError(f"compile_step: {name} must be a positive number, not {limit!r}")
-            step.limits[i] = limit
+    check_limits("compile_step", clip_norm, clip_value)
+    step.limits[:] = [np.inf if limit is None else limit for limit in (clip_value, clip_norm)]
     return step
 
 
 def samples(x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
     """Samples as native code reads them."""
-    x, y = (np.asarray(a._data if isinstance(a, Tensor) else a) for a in (x, y))
+    x, y = (samples_of(f"compile_step: {name}", a) for name, a in (("x", x), ("y", y)))
     for name, a in (("x", x), ("y", y)):
-        if a.ndim == 0 or a.dtype.kind not in "biuf":
-            kind = f"{a.dtype} of shape {a.shape}"
-            raise TypeError(f"compile_step: {name} must be an array of numbers, its first axis the samples, not {kind}")
+        if a.dtype.newbyteorder("=").name not in MEMORY:
+            raise TypeError(f"compile_step: {name} is {a.dtype}, and native code reads float32 and float64")
     if len(x) != len(y):
         raise ValueError(
             f"compile_step: x {x.shape} and y {y.shape} have {len(x)} and {len(y)} samples; the first axis must agree"
         )
     if not len(x):
         raise ValueError(f"compile_step: no samples: x has shape {x.shape}")
-    return np.ascontiguousarray(x), np.ascontiguousarray(y)
+    return rows(x), rows(y)
+
+
+def rows(a: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(a, a.dtype.newbyteorder("="))
 
 
 def count(what: str, n: Any, least: int) -> int:

@@ -398,6 +398,12 @@ class TracedArray(StandIn):
     def flatten(self) -> Any:
         return self.reshape(-1).copy()
 
+    def __copy__(self) -> Any:
+        return self if self.weak else np.copy(self)
+
+    def __deepcopy__(self, memo: dict) -> Any:
+        return self.__copy__()
+
     def fill(self, value: Any) -> None:
         self[...] = value
 
@@ -422,6 +428,9 @@ class TracedArray(StandIn):
 
     def __index__(self) -> int:
         raise leaving("made a Python integer (an index, a length, range)")
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise leaving("pickled")
 
     def __array__(self, *args: Any, **kwargs: Any) -> np.ndarray:
         raise leaving("made a NumPy array, or written into one (np.asarray)")

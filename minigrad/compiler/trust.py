@@ -245,8 +245,11 @@ def same(ours: np.ndarray, right: np.ndarray, bound: Any) -> bool:
 def apart(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """How far elements are apart: not at all if both are nan, and nan if one is."""
     with np.errstate(all="ignore"):
+        alike = (a == b) | ((a != a) & (b != b))
+        if b.dtype.kind not in "biufc":  # texts, times, and objects, which only Python computes with
+            return np.where(alike, 0, np.inf)
         distance = np.abs(np.subtract(a, b, dtype=b.dtype if b.dtype.kind in "fc" else float))
-        return np.where((a == b) | ((a != a) & (b != b)), 0, distance)
+        return np.where(alike, 0, distance)
 
 
 def largest(a: np.ndarray) -> float:

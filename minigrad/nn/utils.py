@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -83,6 +84,17 @@ def clip_grad_value_(parameters: Parameters, clip_value: float) -> None:
         raise ValueError(f"clip_grad_value_: clip_value must be 0 or above, not {clip_value!r}")
     for g in _gradients(parameters):
         _put(g, np.clip(g._data, -float(clip_value), float(clip_value)))
+
+
+def check_limits(owner: str, clip_norm: Any, clip_value: Any) -> None:
+    """Raise TypeError or ValueError for limits of the gradient that are neither None nor positive numbers."""
+    for name, limit in (("clip_norm", clip_norm), ("clip_value", clip_value)):
+        if limit is None:
+            continue
+        if isinstance(limit, bool) or not isinstance(limit, Real):
+            raise TypeError(f"{owner}: {name} must be a positive number or None, not {limit!r}")
+        if not float(limit) > 0:
+            raise ValueError(f"{owner}: {name} must be a positive number, not {limit!r}")
 
 
 def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:

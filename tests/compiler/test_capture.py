@@ -1,9 +1,12 @@
 """What a compiled function means: the same as the function, called again and again while the world changes."""
 
 import copy
+import pickle
 import queue
 import warnings
 import weakref
+from collections import deque
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -426,6 +429,7 @@ REFUSED = {
     "written into an array": (lambda x: np.zeros((3, 3)).__setitem__(0, x), "NumPy array"),
     "in place": (lambda x: np.add(x, 1, out=np.zeros(3)), "written into an array"),
     "print": (lambda x: f"{x}", "printed"),
+    "pickle": (lambda x: pickle.dumps(x), "pickled"),
     "format": (lambda x: f"{x.sum():.3f}", "Python number|printed"),
     "mask": (lambda x: x[x > 0], "x\\[mask\\] has a shape that depends on values"),
     "nonzero": (lambda x: np.nonzero(x), "shape"),
@@ -447,6 +451,39 @@ def test_refused(engine, name, wrap):
         compiled(engine, f)(wrap(X[0]))
     assert str(error.value).startswith("test_capture.py:")
     assert "mg.where" in str(error.value)
+
+
+@pytest.mark.parametrize("wrap", [mg.tensor, np.array], ids=["tensor", "array"])
+@pytest.mark.parametrize("f", [
+    lambda x: SimpleNamespace(y=[2 * x]), lambda x: lambda: 2 * x, lambda x: (a * x for a in (1, 2)),
+    lambda x: {"y": map(mg.exp, [x])}, lambda x: [deque([2 * x])],
+], ids=["SimpleNamespace", "function", "generator", "map", "deque"])  # fmt: skip
+def test_results_that_calls_would_not_make_anew(engine, f, wrap, request):
+    kind = request.node.callspec.id.split("-")[0]
+    with pytest.raises(CaptureError, match=rf"^<lambda> returns a {kind}, which .* return tensors, arrays, numbers"):
+        compiled(engine, f)(wrap(X[0]))
+
+
+def test_an_object_from_outside_may_be_returned(engine):
+    model = nn.Linear(3, 2)
+    ours = compiled(engine, lambda x: (model(x), model))
+    for k in (1.0, 2.0):
+        equal(ours(k * X)[0], model(k * X))
+        assert ours(k * X)[1] is model
+
+
+def copies(x, a):
+    deep, shallow, (first, second) = copy.deepcopy(x), copy.copy(x), copy.deepcopy([x, 2 * x])
+    for part in (deep, shallow, first, second):
+        part[0] = a
+    return x, deep, shallow, first, second, copy.deepcopy(a) * x
+
+
+def test_copies(engine):
+    """They are changed without the original, and the other way round."""
+    ours = compiled(engine, copies)
+    for k in (1.0, 2.0):
+        equal(ours(k * X, 5 * k), copies(k * X, 5 * k))
 
 
 def test_the_line_is_the_users(engine):

@@ -116,6 +116,21 @@ def test_complex_numbers_are_left_to_python():
             np.testing.assert_allclose(compiled(given).data, f(given), rtol=1e-12, atol=1e-12)
 
 
+def test_texts_times_and_objects_are_left_to_python():
+    for x in (np.array(["a", "b"]), np.array([1, None], object), np.array(["2020-01-01", "NaT"], "datetime64[D]")):
+        f = lambda x: (x[::-1], np.equal(x, x[::-1]), np.stack([x, x]))  # noqa: E731
+        compiled = mg.compile(f)
+        for given in (x, x[::-1]):
+            for ours, right in zip(compiled(given), f(given), strict=True):
+                np.testing.assert_array_equal(ours, right)
+
+
+@pytest.mark.parametrize("f", [None, 3, mg.nn.Linear])
+def test_what_is_no_function_is_refused(f):
+    with pytest.raises(TypeError, match="compile: give a function of tensors, or a model, not (None|3|the class Lin)"):
+        mg.compile(f)
+
+
 @pytest.mark.parametrize("x", [np.ma.masked_array([1.0, 2.0], [0, 1]), np.eye(2).view(np.matrix)])
 def test_arrays_with_arithmetic_of_their_own_are_refused(x):
     with pytest.raises(TypeError, match="is a (MaskedArray|matrix), whose arithmetic is not that of arrays"):

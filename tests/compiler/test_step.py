@@ -713,6 +713,8 @@ def test_bad_parts_are_refused():
         mg.compile_step(net(), MSE, sgd)
     with pytest.raises(ValueError, match="clip_norm must be a positive number, not -1"):
         mg.compile_step(model, MSE, sgd, clip_norm=-1)
+    with pytest.raises(TypeError, match="compile_step: clip_value must be a positive number or None, not 'a'"):
+        mg.compile_step(model, MSE, sgd, clip_value="a")
 
 
 @pytest.mark.parametrize(
@@ -724,6 +726,11 @@ def test_bad_parts_are_refused():
         (["a", "b"], np.zeros(2), "x must be an array of numbers"),
         (np.zeros((2, 3)), 1.0, "y must be an array of numbers, its first axis the samples"),
         (np.zeros((2, 3), complex), np.zeros(2), "not complex128"),
+        ([[1.0], [1.0, 2.0]], np.zeros(2), "x must be an array of numbers, its first axis the samples, not list"),
+        (np.zeros((2, 3)), {1, 2}, "y must be an array of numbers, its first axis the samples, not set"),
+        (np.zeros((2, 3), np.float16), np.zeros(2), "x is float16, and native code reads float32 and float64"),
+        (np.zeros((2, 3), np.longdouble), np.zeros(2), "x is .*, and native code reads float32 and float64"),
+        (np.zeros((2, 3)), np.ma.zeros(2), r"y is a masked array, whose mask would be lost: fill it, by \.filled"),
     ],
 )
 def test_bad_batches_are_refused(x, y, message):
@@ -741,6 +748,9 @@ def test_bad_batches_are_refused(x, y, message):
         ({"batch_size": 2.5}, TypeError, "batch_size must be an integer, not 2.5"),
         ({"epochs": -1}, ValueError, "epochs must be at least 0, not -1"),
         ({"epochs": "ten"}, TypeError, "epochs must be an integer, not 'ten'"),
+        ({"shuffle": "no"}, TypeError, "shuffle must be True or False, not 'no'"),
+        ({"seed": "a"}, TypeError, "seed must be an integer of at least 0, a generator, or None, not 'a'"),
+        ({"seed": -1}, ValueError, "seed must be an integer of at least 0, a generator, or None, not -1"),
     ],
 )
 def test_bad_options_of_a_run_are_refused(options, error, message):
@@ -748,6 +758,14 @@ def test_bad_options_of_a_run_are_refused(options, error, message):
     step = mg.compile_step(model, MSE, mg.optim.SGD(model.parameters(), lr=0.1))
     with pytest.raises(error, match=message):
         step.run(*data(), **options)
+
+
+def test_samples_in_another_order_of_bytes():
+    model, x, y = net(), *data(6)
+    step = mg.compile_step(model, MSE, mg.optim.SGD(model.parameters(), lr=0.1))
+    right = MSE(model(mg.tensor(x)), y).item()
+    assert step(x.astype(">f8"), y).item() == pytest.approx(right, rel=1e-12)
+    assert step.run(x.astype(">f8"), y.astype(">f8"))[0] < right
 
 
 def test_bad_losses_are_refused():

@@ -269,7 +269,7 @@ def test_a_learning_rate_may_fall_to_zero_later_but_not_to_nan():
     assert p.data.tolist() == [1, 2]
     optimizer.param_groups[0]["lr"] = float("nan")
     for _ in range(2):
-        with pytest.raises(ValueError, match=r"^SGD: lr of param_groups\[0\] must be a finite number 0 or ab.*, not nan$"):
+        with pytest.raises(ValueError, match=r"^SGD: lr of param_groups\[0\] must be a finite number .*, not nan$"):
             optimizer.step()
     assert p.data.tolist() == [1, 2]
 
