@@ -285,6 +285,7 @@ OTHERWISE = {
     "getitem": lambda x, key: x[key],
     "heaviside": lambda x, h: torch.where(x == 0, h, (x.sign() + 1) / 2),  # torch's has no gradient
     "identity": torch.clone,
+    "i1": lambda x: _bessel(1, lambda x, v: x / 2, 1)(x, v=1),  # torch's second derivative loses digits near 0
     "ierfcx": lambda x: 1 / ROOT_PI - x * torch.special.erfcx(x),
     "iv": _bessel(1, lambda x, v: (x / 2) ** v, 1),
     "j0": lambda x: _bessel(-1, lambda x, v: 1, 1)(x, v=0),  # torch's has no gradient

@@ -56,7 +56,7 @@ DERIVATIVES = {
     "polygamma 1": (lambda x: special.polygamma(1, x), lambda x: mpmath.psi(1, x), [-2.3, 0.5, 3.0, 40.0]),
     "polygamma 3": (lambda x: special.polygamma(3, x), lambda x: mpmath.psi(3, x), [-2.3, 0.5, 3.0, 40.0]),
     "i0": (special.i0, lambda x: mpmath.besseli(0, x), [-4.0, 0.0, 0.3, 9.0]),
-    "i1": (special.i1, lambda x: mpmath.besseli(1, x), [-4.0, 0.0, 0.3, 9.0]),
+    "i1": (special.i1, lambda x: mpmath.besseli(1, x), [-4.0, 0.0, 1e-3, 8e-3, 0.3, 9.0]),
     "iv": (lambda x: special.iv(2.5, x), lambda x: mpmath.besseli(2.5, x), [0.3, 4.0]),
     "iv -3": (lambda x: special.iv(-3, x), lambda x: mpmath.besseli(3, x), [-4.0, -0.3, 0.3]),
     "j0": (special.j0, lambda x: mpmath.besselj(0, x), [-4.0, 0.0, 0.3, 9.0]),
