@@ -27,6 +27,8 @@ from ..transforms import pull
 from .loops import record
 from .trace import CaptureError, Node, Trace, TracedArray, noded, user_line
 
+KEPT = 16  # captures of one function, or of one step, that are kept
+
 
 class Draw:
     """What is drawn at random: an input that every call draws anew, in the same order."""

@@ -18,15 +18,13 @@ from ..nests import flatten
 from ..nn import Module
 from ..tensor import RECORD, Tensor, default_dtype, describe, mode, plain, tick, warn_once
 from .assembly import Code
-from .capture import Capture, capturing
+from .capture import KEPT, Capture, capturing
 from .lower import Lowering
 from .memories import SIMPLE, State, Watch, contents
 from .program import Program
 from .pullback import Pullback, Pulled
 from .trace import CaptureError, Node, Trace, TracedArray, live, noded
 from .trust import check
-
-LIMIT = 16  # captures of one function that are kept
 
 
 class Native:
@@ -325,7 +323,7 @@ class Outside:
 
     def of(self, x: Any) -> Watch:
         if id(x) not in self.objects:
-            if len(self.objects) > LIMIT:
+            if len(self.objects) > KEPT:
                 self.objects.clear()
             self.objects[id(x)] = x, Watch(x)
         return self.objects[id(x)][1]
@@ -428,7 +426,7 @@ PARTS = "arguments", "keyword arguments", "equal arguments", "mode", "default dt
 def make_room(f: Callable, captures: dict[tuple, list[Captured]], key: tuple) -> None:
     """Where there are as many captures as are kept, say so once, and drop that which was not used for longest."""
     found = [(capture.used, old, capture) for old, those in captures.items() for capture in those]
-    if len(found) < LIMIT:
+    if len(found) < KEPT:
         return
     warn_once(f"captures of {id(captures)}", many(f, max(found, key=itemgetter(0))[1], key))
     _, old, capture = min(found, key=itemgetter(0))
@@ -447,7 +445,7 @@ def many(f: Callable, before: tuple, now: tuple) -> str:
     name = getattr(f, "__name__", "the function")
     what = re.sub(r"<class '(\w+\.)*(\w+)'>", r"\2", changed[0]) if changed else "tensors around it in another dtype"
     return (
-        f"compile: {name} has been compiled {LIMIT} times, each time for something else: {what}. From now on the "
+        f"compile: {name} has been compiled {KEPT} times, each time for something else: {what}. From now on the "
         "code that was not used for longest is dropped. Numbers that change from call to call are better passed as "
         "floats or arrays, and arrays of many lengths padded to one"
     )

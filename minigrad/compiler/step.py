@@ -23,7 +23,7 @@ from ..optim import Optimizer
 from ..optim.kernel import kernel_source, read
 from ..tensor import Tensor, describe, mode, recording, tick, warn_once
 from .assembly import MEMORY, Code, Stream
-from .capture import Capture, capturing
+from .capture import KEPT, Capture, capturing
 from .lower import Lowering
 from .memories import Watch
 from .program import Program
@@ -36,7 +36,6 @@ from .values import Value
 SLICE = 0.2  # seconds of native code at a time: between two slices there is time for Ctrl-C
 DRAWN = 1 << 26  # bytes of random numbers at a time, which are drawn before a slice
 TOGETHER = 1 << 20  # samples of several epochs whose order is planned at a time
-KEPT = 16  # captures of one step that are kept
 CLIP_NORM_EPS = 1e-6  # as in nn.utils.clip_grad_norm_
 
 
@@ -158,7 +157,7 @@ class StepCode:
         self.names += [(t, f"kept{i}") for i, t in enumerate(self.kept)]
         held = list(dict.fromkeys([*self.params, *(t for t, _ in self.names)]))
         for t in held:
-            t._data = solid(t._data)
+            t._data = in_one_piece(t._data)
         self.held = [(t, t._data, t.requires_grad) for t in held]
         memory |= {v.buffer: t._data for (t, _), v in zip(tensors, inputs, strict=False) if v.buffer is not None}
         places = [view for block in self.blocks for view in block.views(block.joined_gradient)]
@@ -268,7 +267,7 @@ class StepCode:
         if any((t.shape, t.dtype) != (a.shape, a.dtype) for t, a, _ in self.held):
             return False
         for t, name in self.names:
-            t._data = solid(t._data)
+            t._data = in_one_piece(t._data)
             self.code.point(name, t._data)
         self.held = [(t, t._data, flag) for t, _, flag in self.held]
         return True
@@ -363,7 +362,7 @@ def hooked(t: Tensor) -> bool:
     return isinstance(t._keep, Hooks) and len(t._keep) > 0
 
 
-def solid(array: Any) -> np.ndarray:
+def in_one_piece(array: Any) -> np.ndarray:
     """The array itself if it lies in memory in rows, and else a copy that does."""
     return array if type(array) is np.ndarray and array.flags.carray else np.array(array, order="C")
 

@@ -626,7 +626,7 @@ def test_an_exception_leaves_everything_as_it_was(engine):
 
 
 def test_a_warning_for_many_captures_names_what_changed(engine, monkeypatch):
-    monkeypatch.setattr(function, "LIMIT", 3)
+    monkeypatch.setattr(function, "KEPT", 3)
     ours = compiled(engine, lambda x: x.sum())
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -830,7 +830,7 @@ def test_fit_trains_eagerly_on_what_another_generator_draws(monkeypatch):
 
 
 def test_only_so_many_captures_are_kept(monkeypatch):
-    monkeypatch.setattr(function, "LIMIT", 3)
+    monkeypatch.setattr(function, "KEPT", 3)
     scale = SimpleNamespace(by=1.0)
     ours = compiled("replay", lambda x: x * scale.by)
     for scale.by in (1.0, 2.0, 3.0):
