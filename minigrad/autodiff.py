@@ -40,15 +40,18 @@ check_gradient: Callable[[Tensor, Tensor, Any, Any], None] | None = None  # set 
 
 
 def below(root: Tensor, stop: frozenset[Tensor] = frozenset()) -> list[Tensor]:
-    """Every tensor that requires grad and that `root` was computed from, newest first; not looking below `stop`."""
-    seen, todo = {root}, [root]
+    """Every tensor that requires grad and that `root` was computed from, newest first; not looking below `stop`.
+
+    Leaves, which are all of one age, come in the order in which they are met, so that it is the same in each process.
+    """
+    seen, todo = {root: None}, [root]
     while todo:
         t = todo.pop()
         if stop and t in stop:
             continue
         for x in t._inputs:
             if type(x) is Tensor and x.requires_grad and x not in seen:
-                seen.add(x)
+                seen[x] = None
                 if x._op is not None:
                     todo.append(x)
     return sorted(seen, key=attrgetter("_born"), reverse=True)

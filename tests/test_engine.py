@@ -24,6 +24,16 @@ def leaf(*values):
 # ---- gradients -----------------------------------------------------------------------------------------------------
 
 
+def test_leaves_are_reached_in_one_order():
+    """Not in that of where they lie in memory, which is another one in each process."""
+    leaves, reached = [leaf(float(i)) for i in range(40)], []
+    leaves = [leaves[i] for i in np.random.default_rng(0).permutation(40)]
+    for i, t in enumerate(leaves):
+        t.register_hook(lambda g, i=i: reached.append(i))
+    mg.stack(leaves).sum().backward()
+    assert reached == list(range(40))
+
+
 def test_a_gradient_by_every_leaf_and_none_elsewhere():
     a, b, c = leaf(2.0), leaf(3.0), mg.tensor(4.0)
     y = a * b + c
