@@ -109,38 +109,46 @@ def kernel_source(rule: Callable, dtype: np.dtype) -> str:
             p_[i] = p - c1 * g
     <BLANKLINE>
     """
+    once, each = loop(rule, "real")
+    return "\n".join([
+        "from math import sqrt",
+        f"from numba import {dtype} as real",
+        "",
+        function(f"{read(rule).name}(size, arrays, scalars, gradient)", ["scalars[0] += 1", *once], "size", each),
+    ])  # fmt: skip
+
+
+def function(head: str, once: list[str], extent: str, each: list[str]) -> str:
+    """The source of a function that does something once, and then something for each `i` in a range."""
+    loop = [*once, f"for i in range({extent}):", *(f"    {line}" for line in each)]
+    return "\n".join([f"def {head}:", *(f"    {line}" for line in loop), ""])
+
+
+def loop(rule: Callable, real: str) -> tuple[list[str], list[str]]:
+    """The lines of a rule: what is done once a step, of which scalars[0] is the number, and what for each element i.
+
+    `real` is the name of the parameters' type.
+    """
     reading = read(rule)
-    name, state, scalars, lines, new_p = reading
-    hoist = Hoist(set(scalars))
-    once, loop = [], []
-    for line in lines:
+    hoist = Hoist(set(reading.scalars))
+    once, each = [], []
+    for line in reading.lines:
         target = ast.unparse(line.targets[0])
         if hoist.is_scalar(line.value):
             once.append(ast.unparse(line))
             hoist.scalars.add(target)
         else:
-            loop.append(f"{target} = {hoist.rewrite(line.value)}")
-    loop.append(f"p_[i] = {hoist.rewrite(new_p)}")
-    head = [
-        "scalars[0] += 1",  # the count of steps
-        *(["t = scalars[0]"] if "t" in scalars else []),
+            each.append(f"{target} = {hoist.rewrite(line.value)}")
+    each.append(f"p_[i] = {hoist.rewrite(reading.new_p)}")
+    once = [
+        *(["t = scalars[0]"] if "t" in reading.scalars else []),
         *(f"{s} = scalars[{k}]" for k, s in enumerate(reading.hyper, 1)),
-        *(f"{s}_ = arrays[{k}]" for k, s in enumerate(("p", *state))),
+        *(f"{s}_ = arrays[{k}]" for k, s in enumerate(("p", *reading.state))),
         *once,
-        *(f"{c} = real({source})" for source, c in hoist.coefficients.items()),
+        *(f"{c} = {real}({source})" for source, c in hoist.coefficients.items()),
     ]
-    body = [*(f"{s} = {s}_[i]" for s in ("p", *state)), "g = gradient[i]", *loop, *(f"{s}_[i] = {s}" for s in state)]
-    lines = [
-        "from math import sqrt",
-        f"from numba import {dtype} as real",
-        "",
-        f"def {name}(size, arrays, scalars, gradient):",
-        *(f"    {line}" for line in head),
-        "    for i in range(size):",
-        *(f"        {line}" for line in body),
-        "",
-    ]
-    return "\n".join(lines)
+    held = [f"{s} = {s}_[i]" for s in ("p", *reading.state)]
+    return once, [*held, "g = gradient[i]", *each, *(f"{s}_[i] = {s}" for s in reading.state)]
 
 
 @functools.cache

@@ -423,6 +423,23 @@ def test_the_result_is_the_same_to_the_bit_whatever_the_slices(monkeypatch, make
     assert one == three == whole
 
 
+def test_parameters_of_several_dtypes_are_updated_in_their_own():
+    """To the bit, as the eager optimizer does: a rule that computes in float64 rounds otherwise."""
+    found = []
+    for compile in (False, True):
+        ps = [mg.tensor(np.linspace(0.1, 1, 50).astype(d), requires_grad=True) for d in ("f4", "f8", "f4")]
+        sgd, x = mg.optim.SGD([{"params": [p]} for p in ps], lr=0.1), np.full((1, 1), 0.3)
+        loss = lambda x, y, ps=ps: mg.sum(mg.stack([mg.sum(p * x) for p in ps]))  # noqa: E731
+        if compile:
+            mg.compile_step(lambda x: x, loss, sgd)(x, x)
+        else:
+            loss(x, x).backward()
+            sgd.step()
+        found.append([p.data for p in ps])
+    for ours, right in zip(*found, strict=True):
+        np.testing.assert_array_equal(ours, right)
+
+
 def test_several_epochs_at_a_time_are_the_same(monkeypatch):
     X, Y = data(24)
     results = []

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.compiler import CompiledDiffers, assembly, contractions, indexing, lower, rules, step, values
+from minigrad.compiler import CompiledDiffers, assembly, contractions, indexing, lower, rules, update, values
 from minigrad.compiler.blocks import IDENTITY, STEP, Loops
 from minigrad.compiler.elementwise import COMPARISONS, FLOATS, LOGICAL, call, operator
 from minigrad.compiler.indexing import Key
@@ -169,7 +169,7 @@ def test_a_step_that_is_wrong_changes_nothing(monkeypatch):
 # ---- what is around the trace in a step ------------------------------------------------------------------------------
 
 UPDATES = {
-    "a step that is 1e-4 too short": (("- c2 * b", "- real(0.9999) * c2 * b"), "momentum", "parameter 0"),
+    "a step that is 1e-4 too short": (("- c2 * b", "- f4(0.9999) * c2 * b"), "momentum", "parameter 0"),
     "no weight decay": (("g = g + c0 * p", "g = g"), "momentum", "parameter 0"),
     "a state that is not kept": (("v_[i] = v", "v_[i] = v_[i]"), "adam", "v of parameter 0"),
     "an eps that is left out": (("sqrt(v_hat) + c8", "sqrt(v_hat)"), "adam", "parameter 0"),
@@ -191,7 +191,7 @@ def small_step(optimizer, **options):
 @pytest.mark.parametrize("name", UPDATES)
 def test_a_wrong_update_is_noticed_and_taken_back(name, monkeypatch):
     (right, wrong), rule, what = UPDATES[name]
-    source = step.rule_source
+    source = update.rule_source
 
     def mutated(i, block):
         assert right in source(i, block)
@@ -199,7 +199,7 @@ def test_a_wrong_update_is_noticed_and_taken_back(name, monkeypatch):
 
     model, optimizer, compiled = small_step(rule)
     before = copy.deepcopy(model.state_dict())
-    mutate(monkeypatch, step, "rule_source", mutated)
+    mutate(monkeypatch, update, "rule_source", mutated)
     with pytest.raises(CompiledDiffers, match=rf"in the update by {rule} of {what}: at \[.*\] it computes \S+ for "):
         compiled(X, X[:, :1])
     for key, array in model.state_dict().items():
@@ -210,8 +210,8 @@ def test_a_wrong_update_is_noticed_and_taken_back(name, monkeypatch):
 @pytest.mark.parametrize("limit", [{"clip_norm": 0.1}, {"clip_value": 0.05}])
 def test_wrong_clipping_is_noticed(limit, monkeypatch):
     model, _, compiled = small_step("sgd", **limit)
-    mutate(monkeypatch, step, "NORM", step.NORM.replace("{real}(factor)", "{real}(1)").replace("-limit)", "-1e9)"))
-    monkeypatch.setattr(step, "NORM", step.NORM.replace("limit)) if", "1e9)) if"))
+    mutate(monkeypatch, update, "NORM", update.NORM.replace("{real}(factor)", "{real}(1)").replace("-limit)", "-1e9)"))
+    monkeypatch.setattr(update, "NORM", update.NORM.replace("limit)) if", "1e9)) if"))
     with pytest.raises(CompiledDiffers, match="in the update by sgd of parameter"):
         compiled(X, X[:, :1])
 
