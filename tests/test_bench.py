@@ -38,7 +38,7 @@ def shown(monkeypatch):
             asked.update(how, specs=specs, peers=peers)
             return [rows]
 
-        monkeypatch.setattr(cli, "measured", instead)
+        monkeypatch.setattr(cli.bench, "measured", instead)
         return asked
 
     return replace
@@ -357,6 +357,6 @@ def test_scripts_get_their_own_options(capfd):
 
 
 def test_scripts_are_not_part_of_a_package(capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr(cli, "BENCHMARKS", tmp_path)
+    monkeypatch.setattr(cli.bench, "BENCHMARKS", tmp_path)
     assert cli.main(["bench", "verify"]) == 2
     assert "come with the source" in capsys.readouterr().err

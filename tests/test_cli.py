@@ -44,7 +44,7 @@ def test_help_teaches_by_example(capsys, argv, lesson):
 
 def examples():
     """Every command line that the help shows."""
-    lines = "\n".join([cli.OVERVIEW, cli.TRAIN, cli.VERIFY]).splitlines()
+    lines = "\n".join([cli.OVERVIEW, cli.train.TRAIN, cli.verify.VERIFY]).splitlines()
     commands = [line.strip().split("  ")[0] for line in lines if line.startswith("  minigrad ")]
     assert len(commands) > 8
     return sorted(set(commands))
@@ -149,7 +149,7 @@ def test_digits_the_main_job(capsys):
     assert float(rows[-1]["metric"]) == right / len(y)
 
 
-@pytest.mark.parametrize("dataset", sorted(set(cli.RECIPES) - {"digits", "mnist"}))
+@pytest.mark.parametrize("dataset", sorted(set(cli.train.RECIPES) - {"digits", "mnist"}))
 def test_every_data_set_trains(capsys, dataset):
     status, out, _ = run(capsys, "train", dataset, "--epochs", 2)
     assert status == 0
@@ -163,7 +163,7 @@ def test_r2_is_scikit_learns():
     metrics = pytest.importorskip("sklearn.metrics", reason="the oracle is scikit-learn")
     rng = np.random.default_rng(0)
     prediction, target = rng.normal(size=(2, 20, 1))
-    assert cli._explained(prediction, target) == pytest.approx(metrics.r2_score(target, prediction))
+    assert cli.train._explained(prediction, target) == pytest.approx(metrics.r2_score(target, prediction))
 
 
 def test_mnist_trains_in_float32_on_its_own_test_set(capsys, tmp_path):
@@ -206,14 +206,14 @@ def test_whether_to_compile_is_passed_on(capsys, monkeypatch, options, compile):
     assert seen == [compile]
 
 
-@pytest.mark.parametrize("optimizer", cli.OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", cli.train.OPTIMIZERS)
 def test_every_optimizer_learns_at_its_own_rate(capsys, optimizer):
     status, out, _ = run(capsys, "train", "wine", "--optimizer", optimizer)
     assert status == 0
     assert float(out.split("held-out accuracy: ")[1].split("%")[0]) > 90
 
 
-@pytest.mark.parametrize("activation", cli.ACTIVATIONS)
+@pytest.mark.parametrize("activation", cli.train.ACTIVATIONS)
 def test_every_activation_trains_and_is_checked(capsys, activation):
     status, out, _ = run(capsys, "train", "iris", "--activation", activation, "--epochs", 1)
     assert status == 0
@@ -273,7 +273,7 @@ def test_ctrl_c_before_there_is_anything_to_keep(capsys, monkeypatch):
     def interrupted(args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_prepare", interrupted)
+    monkeypatch.setattr(cli.train, "_prepare", interrupted)
     assert run(capsys, "train", "iris") == (130, "", "minigrad: interrupted\n")
 
 
