@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -486,11 +487,11 @@ def _set_mode(modules: list[Module], training: bool) -> None:
         module.training = training
 
 
-def _set_lr(optimizer: Any, initial: list[float], factor: float) -> None:
-    if not (isinstance(factor, (int, float)) and math.isfinite(factor) and factor >= 0):
+def _set_lr(optimizer: Any, initial: list[float], factor: Any) -> None:
+    if not (isinstance(factor, Real) and math.isfinite(factor) and float(factor) >= 0):
         raise ValueError(f"fit: schedule must return a factor, a finite number of at least 0, not {factor!r}")
     for group, lr in zip(optimizer.param_groups, initial, strict=True):
-        group["lr"] = lr * factor
+        group["lr"] = lr * float(factor)
 
 
 # ---- the arguments -------------------------------------------------------------------------------------------------

@@ -169,6 +169,14 @@ def test_learning_rate_too_small_right_and_too_large():
     assert losses[1.01][-1] > losses[1.01][0]
 
 
+def test_a_schedule_may_give_numbers_of_numpys(regression):
+    """Of less precision, too, which does not become that of the rate."""
+    model = linear()
+    sgd = mg.optim.SGD(model.parameters(), lr=0.1)
+    history = mg.fit(model, MSE, regression, sgd, epochs=2, schedule=lambda e: np.float32(0.5) ** e, progress=False)
+    assert history.lr == [0.1, 0.05]
+
+
 def test_a_schedule_scales_each_groups_rate_and_is_undone(regression):
     model = linear()
     sgd = mg.optim.SGD([{"params": [model.weight]}, {"params": [model.bias], "lr": 0.01}], lr=0.1)

@@ -99,6 +99,11 @@ class StepCode:
         found = captured(step, x, y)
         step.watch.add(found.found.modules)
         self.watch, self.state = step.watch, step.watch.state()
+        if found.gradients.keys().isdisjoint(p for block in self.optimizer._blocks for p in block.params):
+            raise CaptureError(
+                "no parameter of the optimizer gets a gradient: the loss depends on none of them, or it left the graph "
+                "on the way (through .data, .numpy() or .detach())"
+            )
         self.blocks = step.optimizer._apart(found.gradients)
         self.all_blocks = list(step.optimizer._blocks)
         self.states = [(block, block.state) for block in self.all_blocks]

@@ -794,6 +794,9 @@ def test_bad_losses_are_refused():
         mg.compile_step(model, lambda p, y: 0.5, sgd)(*data(6))
     with pytest.raises(RuntimeError, match="was not computed from any tensor with requires_grad=True"):
         mg.compile_step(model, lambda p, y: mg.sum(y), sgd)(*data(6))
+    other = mg.tensor(1.0, requires_grad=True)
+    with pytest.raises(CaptureError, match="no parameter of the optimizer gets a gradient: the loss depends on none"):
+        mg.compile_step(model, lambda p, y: other * other, sgd)(*data(6))
 
 
 def test_no_epochs_and_no_source():
