@@ -14,9 +14,10 @@ import numpy as np
 
 from .. import approximations, native, parallel
 from . import products, windows
-from .blocks import Block, Called, Calling, Repeating, indented
+from .blocks import Block, indented
 from .elementwise import FUNCTIONS
 from .program import Program, Room
+from .single import Called, Calling, Repeating
 from .units import ENOUGH, LEFT, Round, Unit, Units, written
 from .units import FUNCTIONS as MEETING
 from .values import TYPES, Buffer, Host, Repeat, Required, Value

@@ -11,20 +11,9 @@ from typing import NamedTuple
 
 from .. import parallel
 from ..native import ALIGNMENT
-from .blocks import (
-    NARROW,
-    SHARE,
-    Block,
-    Called,
-    Loops,
-    block_of,
-    in_rows,
-    lies_in_memory,
-    made_by,
-    product_work,
-    solid,
-)  # fmt: skip
+from .blocks import NARROW, SHARE, Block, Loops, made_by
 from .indices import variable
+from .single import Called, block_of, in_rows, lies_in_memory, product_work, solid
 from .values import (
     TYPES,
     Buffer,
