@@ -586,6 +586,16 @@ def test_float32_stays():
     assert mg.vmap(mg.hessian(f_of(mg)))(x).dtype == np.float32
 
 
+@pytest.mark.parametrize("n", [2, 0.5, np.float64(2), np.float64(0.5)])
+def test_powers_are_those_of_arrays(n):
+    """They depend on NumPy's version: in their dtype, and for the root of -inf."""
+    x = np.array([[-np.inf, 4.0], [-0.0, 2.0]], np.float32)
+    with np.errstate(invalid="ignore"):
+        y, expected = mg.vmap(lambda x: x**n)(x).data, x**n
+    assert y.dtype == expected.dtype
+    np.testing.assert_array_equal(y, expected)
+
+
 def test_no_samples():
     x = np.zeros((0, 4))
     assert mg.vmap(mg.grad(f_of(mg)))(x).shape == (0, 4)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
+from ..batching.standin import POWERS
 from ..ops.card import CARDS
 from . import windows
 from .contractions import total
@@ -46,6 +47,7 @@ OVER_TRUTHS = dict.fromkeys((np.add, np.maximum, np.logical_or, np.bitwise_or), 
 )
 REDUCTIONS = (np.add, np.multiply, np.maximum, np.minimum)
 SMALL_POWERS = (1, 2, 3, 4)
+ROOTS = () if POWERS else (0.5,)  # the powers that NumPy takes as square roots: that of -inf is nan
 
 
 class Lowering:
@@ -273,7 +275,7 @@ class Lowering:
 
     def comparison(self, ufunc: np.ufunc, args: tuple, node: Node) -> Value | None:
         """Numbers are compared in the dtype in which they meet."""
-        meeting = np.result_type(*[0.0 if is_weak(x) else x if loose(x) else x.dtype for x in args])
+        meeting = np.result_type(*[x.dtype.type(0).item() if is_weak(x) else x if loose(x) else x.dtype for x in args])
         if not native(meeting) or meeting.kind == "f" and all(d.kind in "iub" for d in dtypes(args)):
             return None  # integers of 64 bits are compared without rounding
         if len(args) == 1 and meeting.kind in "iub" and ufunc is not np.signbit:
@@ -417,8 +419,8 @@ def small_power(x: Value, n: Any) -> Value | None:
         if x.dtype.kind != "f":
             write = whole(write, TYPES[x.dtype.name], wraps=True)
         return Map(write, [x], x.shape, x.dtype, "power", cost)
-    if n in (0.5, -1) and x.dtype.kind == "f":
-        return Map(call("sqrt" if n == 0.5 else "reciprocal"), [x], x.shape, x.dtype, "power", ROOT)
+    if n in (*ROOTS, -1) and x.dtype.kind == "f":
+        return Map(call("reciprocal" if n == -1 else "sqrt"), [x], x.shape, x.dtype, "power", ROOT)
     return None
 
 

@@ -164,7 +164,7 @@ class Trace:
             ]
             return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
         result = self.add(function, self.noded(args), self.noded(kwargs), value, shared((args, kwargs), value))
-        result._node.weak = isinstance(function, np.ufunc) and all(is_weak(x) for x in args)
+        result._node.weak = type(value) is int or isinstance(function, np.ufunc) and all(is_weak(x) for x in args)
         return result
 
     def host(self, function: Callable, args: Any, params: dict[str, Any]) -> Any:
@@ -286,7 +286,7 @@ class TracedArray(StandIn):
     def __class__(self) -> type:
         """The type of what it stands for, to users who ask by isinstance: they go the way that they go with arrays."""
         ours = sys._getframe(1).f_code.co_filename.startswith((HERE, NUMPY))
-        return TracedArray if ours else float if self.weak else self._node.kind
+        return TracedArray if ours else type(self._node.value.item()) if self.weak else self._node.kind
 
     # ---- what does not depend on the elements -------------------------------------------------------------------
 
@@ -299,6 +299,7 @@ class TracedArray(StandIn):
     strides = property(lambda self: self._node.value.strides)
     flags = property(lambda self: self._node.value.flags)
     weak = property(lambda self: self._node.weak)
+    kind = property(lambda self: self._node.kind)
     T = property(lambda self: np.transpose(self))
     mT = property(lambda self: np.swapaxes(self, -1, -2))
     real = property(lambda self: self)
@@ -350,7 +351,8 @@ class TracedArray(StandIn):
         if function in RESHAPING and isinstance(args[0], TracedArray):
             return args[0]._viewed(self.trace.record(function, args, kwargs, function(*values(args), **values(kwargs))))
         result = function(*values(args), **values(kwargs))
-        if result is None or isinstance(result, str | bool | int | float) and not isinstance(result, np.generic):
+        bare = result is None or isinstance(result, str | bool | int | float) and not isinstance(result, np.generic)
+        if bare and function is not np.count_nonzero:  # which gives a number of Python's before NumPy 2.3
             raise leaving(f"looked at by np.{name_of(function)}")
         return self.trace.record(function, args, kwargs, result)
 
@@ -593,7 +595,7 @@ def evaluate(node: Node, args: tuple, kwargs: dict[str, Any]) -> Any:
     if node.function in ("astype", "view"):
         return getattr(np.asarray(args[0]), node.function)(node.dtype)
     result = called(node.function, args, kwargs)
-    return result.item() if node.weak else result
+    return np.asarray(result).item() if node.weak else result
 
 
 def called(function: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
