@@ -85,7 +85,6 @@ def test_matvec_and_vecmat(pair, n, m, rng, layout):
     agree(mg.vecmat, lambda v, x: (v[..., None, :] @ x)[..., 0, :], arrays, rng, layout)
 
 
-@pytest.mark.skipif(not hasattr(np, "matvec"), reason="NumPy has them since 2.2")
 def test_numpys_matvec_and_vecmat():
     rng = np.random.default_rng(0)
     matrices, vectors = rng.standard_normal((2, 3, 3)), rng.standard_normal((2, 3))

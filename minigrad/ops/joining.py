@@ -255,7 +255,7 @@ def dsplit(ary: Any, indices_or_sections: Any) -> list[Tensor]:
     return split(ary, indices_or_sections, 2)
 
 
-@composite(getattr(np, "unstack", None), cases=[([(2, 3)], {}), ([(2, 3)], {"axis": -1})])  # NumPy has it since 2.1
+@composite(np.unstack, cases=[([(2, 3)], {}), ([(2, 3)], {"axis": -1})])
 def unstack(x: Any, /, *, axis: int = 0) -> tuple[Tensor, ...]:
     """The arrays that an array consists of along an axis: what `stack` joins.
 

@@ -219,8 +219,7 @@ def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Tensor:
     return vecdot_(x1, x2)
 
 
-# NumPy has the next two since 2.2.
-@composite(getattr(np, "matvec", None), cases=[([(2, 3), (3,)], {}), ([(2, 2, 3), (2, 3)], {})])
+@composite(np.matvec, cases=[([(2, 3), (3,)], {}), ([(2, 2, 3), (2, 3)], {})])
 def matvec(x1: Any, x2: Any, /) -> Tensor:
     """The matrices in the last two axes times the vectors in the last axis; the axes before them broadcast.
 
@@ -232,7 +231,7 @@ def matvec(x1: Any, x2: Any, /) -> Tensor:
     return matmul(x1, expand_dims(x2, -1))[..., 0]
 
 
-@composite(getattr(np, "vecmat", None), cases=[([(3,), (3, 2)], {}), ([(2, 3), (2, 3, 2)], {})])
+@composite(np.vecmat, cases=[([(3,), (3, 2)], {}), ([(2, 3), (2, 3, 2)], {})])
 def vecmat(x1: Any, x2: Any, /) -> Tensor:
     """The vectors in the last axis times the matrices in the last two axes; the axes before them broadcast.
 

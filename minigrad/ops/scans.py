@@ -152,7 +152,7 @@ def _cumulative(scan: Callable, name: str, x: Any, axis: int | None, include_ini
 INITIAL = [([(3,)], {}), ([(2, 3)], {"axis": -1, "include_initial": True})]
 
 
-@composite(getattr(np, "cumulative_sum", None), cases=INITIAL)  # NumPy has it from 2.1 on
+@composite(np.cumulative_sum, cases=INITIAL)
 def cumulative_sum(x: Any, /, *, axis: int | None = None, include_initial: bool = False) -> Tensor:
     """The running sum along an axis, as in the array API standard; with `include_initial`, after a 0.
 
@@ -165,7 +165,7 @@ def cumulative_sum(x: Any, /, *, axis: int | None = None, include_initial: bool 
     return _cumulative(cumsum, "cumulative_sum", x, axis, include_initial, 0)
 
 
-@composite(getattr(np, "cumulative_prod", None), cases=INITIAL)
+@composite(np.cumulative_prod, cases=INITIAL)
 def cumulative_prod(x: Any, /, *, axis: int | None = None, include_initial: bool = False) -> Tensor:
     """The running product along an axis, as in the array API standard; with `include_initial`, after a 1.
 

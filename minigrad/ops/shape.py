@@ -202,5 +202,4 @@ def _numpys_astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = No
     return astype(x, dtype)
 
 
-if hasattr(np, "astype"):  # since NumPy 2.1
-    NUMPY[np.astype] = _numpys_astype
+NUMPY[np.astype] = _numpys_astype
