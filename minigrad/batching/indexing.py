@@ -116,7 +116,7 @@ def _take(level: Level, x: Any, indices: Any, axis: int | None = None, **params:
         return NotImplemented
     x, axis = (np.ravel(x), 0) if axis is None else (x, axis)
     indices = indices if isinstance(indices, BatchedArray) else np.asarray(indices)
-    return lifted(x, level)[(*(slice(None),) * normalize_axis_index(axis, ndim_of(x)), indices)]
+    return lifted(x, level)[(slice(None),) * normalize_axis_index(axis, ndim_of(x)) + (indices,)]
 
 
 def _take_along_axis(level: Level, x: Any, indices: Any, axis: int | None = -1) -> Any:

@@ -79,7 +79,7 @@ def spread(x: Any, level: Level, ndim: int) -> Any:
     if type(x) is not BatchedArray or x.level is not level:
         return x
     missing = ndim - len(x.shape)
-    return x.array if missing <= 0 else x.array[(slice(None), *(None,) * missing)]
+    return x.array if missing <= 0 else x.array[(slice(None),) + (None,) * missing]
 
 
 def wrapped(y: Any, level: Level) -> Any:

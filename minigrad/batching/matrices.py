@@ -41,7 +41,7 @@ def _stacks(a: Any, b: Any, x: Any, y: Any, in_a: bool, in_b: bool, m: int, n: i
     x, y = (x[..., None, :] if m == 1 else x), (y[..., None] if n == 1 else y)
     ndim = max(m, n, 2)
     x, y = (
-        z[(slice(None), *(None,) * (ndim - max(k, 2)))] if batched else z
+        z[(slice(None),) + (None,) * (ndim - max(k, 2))] if batched else z
         for z, batched, k in ((x, in_a, m), (y, in_b, n))
     )
     if x.shape[-1] == 1 and not x.dtype.hasobject:  # a column by a row: NumPy's matmul would start BLAS for each

@@ -97,7 +97,7 @@ class CompiledStep:
             raise TypeError(f"compile_step: shuffle must be True or False, not {shuffle!r}")
         epochs, shuffle = count("epochs", epochs, 0), shuffle and batch_size is not None
         rng = random.from_seed(seed)
-        found = [np.zeros(0)]
+        found: list[np.ndarray] = [np.zeros(0)]
         if epochs:
             draws = self.ready(X, Y, size).draws
             together = 1 if draws or len(X) % size else max(1, TOGETHER // len(X))
@@ -162,7 +162,7 @@ class Epoch:
             if start < self.whole:
                 code = self.step.code(self.X[: self.size], self.Y[: self.size])
                 stop = min(start + self.length(code), self.whole)
-                what = self.order, start, stop, self.record
+                what: tuple = self.order, start, stop, self.record
             else:
                 code, stop = self.step.code(self.X[: self.rest], self.Y[: self.rest]), start + 1
                 what = self.order[self.whole * self.size :], 0, 1, self.record[self.whole :]

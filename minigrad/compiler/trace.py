@@ -327,7 +327,8 @@ class TracedArray(StandIn):
             chosen = kwargs.pop("where")
             with np.errstate(all="ignore"):  # which is computed everywhere
                 result = trace.record(ufunc, inputs, kwargs, ufunc(*values(inputs), **values(kwargs)))
-            return write(out[0], np.where(chosen, result, out[0]))
+                kept: Any = np.where(chosen, result, out[0])
+            return write(out[0], kept)
         function = ufunc if method == "__call__" else (method, ufunc)
         result = trace.record(function, inputs, kwargs, getattr(ufunc, method)(*values(inputs), **values(kwargs)))
         return result if out is None else write(out[0], result)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy._globals import _NoValue
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from ..tensor import Tensor, as_tensor, require
@@ -42,7 +43,7 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
     axis = normalize_axis_index(axis, a.ndim, "diff")
     if n == 0:
         return a
-    parts = [x for x in (prepend, a, append) if x is not None and x is not np._NoValue]
+    parts = [x for x in (prepend, a, append) if x is not None and x is not _NoValue]
     if len(parts) > 1:
         one = tuple(1 if i == axis else m for i, m in enumerate(a.shape))
         a = concatenate([broadcast_to(_as_is(x, a), one) if np.ndim(x) == 0 else x for x in parts], axis)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy._globals import _NoValue
 from numpy.linalg import LinAlgError
 
 from ..batching import as_array, beneath
@@ -85,7 +86,7 @@ def others(n):
 
 def minors(a):
     """Each matrix without row i and column j, at [..., i, j, :, :]."""
-    return a[(..., *others(a.shape[-1]))]
+    return a[(...,) + others(a.shape[-1])]
 
 
 def signs(a):
@@ -273,7 +274,7 @@ def pinv_(a, rcond=None):
 
 
 @composite(np.linalg.pinv, cases=[([(2, 3)], {}), ([REGULAR], {"rcond": 1e-12})])
-def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = np._NoValue) -> Tensor:
+def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = _NoValue) -> Tensor:
     """The Moore-Penrose pseudo-inverse; singular values up to `rcond` (or `rtol`) times the largest count as 0.
 
     The gradient is that among matrices of the same rank, which is the only one there is where the rank is not full
@@ -287,7 +288,7 @@ def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = np._
     """
     a = as_tensor(a)
     matrix("pinv", a)
-    if rtol is not np._NoValue:
+    if rtol is not _NoValue:
         if rcond is not None:
             raise ValueError("pinv: rcond and rtol are two names for the same bound; give one")
         rcond = np.finfo(a.dtype).eps * max(a.shape[-2:]) if rtol is None else rtol

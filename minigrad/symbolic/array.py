@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import sympy
+from numpy._globals import _NoValue
 from sympy.logic.boolalg import Boolean
 
 from ..batching import BatchedArray
@@ -293,7 +294,7 @@ def fold(
     axes = sorted(i % x.ndim for i in axes)
     kept = [i for i in range(x.ndim) if i not in axes]
     rows = x.transpose(kept + axes).reshape([x.shape[i] for i in kept] + [math.prod(x.shape[i] for i in axes)])
-    first = [] if initial is None or initial is np._NoValue else [exact(initial)]
+    first = [] if initial is None or initial is _NoValue else [exact(initial)]
     result = np.empty(rows.shape[:-1], object)
     for i in np.ndindex(result.shape):
         result[i] = formula(*first, *map(truth if formula in LOGIC else number, rows[i]))

@@ -66,7 +66,7 @@ def _clip(x: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max:
     return x if high is None else np.minimum(x, high)
 
 
-def _var(x: Any, axis: Any = None, *, ddof: int = 0, keepdims: bool = False) -> Any:
+def _var(x: Any, axis: Any = None, *, ddof: int = 0, keepdims: Any = False) -> Any:
     x = symbolic_array(x)
     total = np.sum(np.square(x - np.mean(x, axis=axis, keepdims=True)), axis=axis, keepdims=keepdims)
     return total * total.size / (x.size - ddof * total.size)
@@ -76,14 +76,15 @@ def _std(x: Any, axis: Any = None, **params: Any) -> Any:
     return np.sqrt(_var(x, axis, **params))
 
 
-def _average(x: Any, axis: Any = None, weights: Any = None, *, keepdims: bool = False) -> Any:
+def _average(x: Any, axis: Any = None, weights: Any = None, *, keepdims: Any = False) -> Any:
     x, weights = symbolic_array(x), np.ones(np.shape(x)) if weights is None else symbolic_array(weights)
     if weights.shape != x.shape:
-        weights = np.broadcast_to(np.expand_dims(weights, [i for i in range(x.ndim) if i != axis % x.ndim]), x.shape)
+        others = tuple(i for i in range(x.ndim) if i != axis % x.ndim)
+        weights = np.broadcast_to(np.expand_dims(weights, others), x.shape)
     return np.sum(x * weights, axis=axis, keepdims=keepdims) / np.sum(weights, axis=axis, keepdims=keepdims)
 
 
-def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
+def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: Any = False) -> Any:
     if ord not in (None, 2, "fro", 1) or (np.ndim(x) > 1 and axis is None and ord not in (None, "fro")):
         raise NoReading(f"np.linalg.norm with ord={ord!r} and axis={axis!r} has no reading on symbols")
     parts = np.abs(x) if ord == 1 else np.square(x)
@@ -157,7 +158,7 @@ def _nonzero(x: Any) -> Any:
     return np.nonzero(known.reshape(np.shape(x)))
 
 
-def _count_nonzero(x: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
+def _count_nonzero(x: Any, axis: Any = None, *, keepdims: Any = False) -> Any:
     return np.sum(over_elements(array.truth, x), axis=axis, keepdims=keepdims)
 
 
