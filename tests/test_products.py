@@ -1,7 +1,5 @@
 """Cross, Kronecker's and inner products, by random shapes: values against NumPy, gradients against torch."""
 
-import warnings
-
 import numpy as np
 import pytest
 from catalogue import agree, gradients, layouts, leaf, rngs, shapes, torch
@@ -42,10 +40,9 @@ def test_cross(pair, data, rng, layout):
         return z[..., 2] if lengths == (2, 2) else z.moveaxis(-1, axisc)
 
     agree(lambda x, y: mg.cross(x, y, axisa, axisb, axisc), torchs, arrays, rng, layout)
-    with warnings.catch_warnings():  # NumPy gives up vectors of 2 elements
-        warnings.simplefilter("ignore", DeprecationWarning)
+    if lengths == (3, 3):  # NumPy takes no others from 2.5 on
         expected = np.cross(*arrays, axisa, axisb, axisc)
-    np.testing.assert_allclose(mg.cross(*arrays, axisa, axisb, axisc).data, expected, rtol=1e-14, atol=1e-15)
+        np.testing.assert_allclose(mg.cross(*arrays, axisa, axisb, axisc).data, expected, rtol=1e-14, atol=1e-15)
 
 
 def test_cross_along_one_axis():
