@@ -34,11 +34,12 @@ LANES = 64  # sums that a long one is taken in at a time, about: the roots of th
 # Functions that add up products: their terms round, however small the sum is.
 SUMS = frozenset({
     np.matmul, np.dot, np.vdot, np.vecdot, np.inner, np.outer, np.tensordot, np.kron, np.einsum, np.convolve, np.sum,
-    np.mean, np.trace, np.prod, np.cumsum, np.cumprod, "convolution", "convolution_by_input", "convolution_by_weight",
+    np.mean, np.var, np.std, np.trace, np.prod, np.cumsum, np.cumprod,
+    "convolution", "convolution_by_input", "convolution_by_weight",
 })  # fmt: skip
 # Others that round. So do ufuncs, but for those which only move, choose or cut off: these give the same bits, since
 # others look for them.
-ROUNDING = frozenset({np.var, np.std, np.sinc, np.diff, np.ptp, "window_put", "window_mean", "window_spread"})
+ROUNDING = frozenset({np.sinc, np.diff, np.ptp, "window_put", "window_mean", "window_spread"})
 EXACT = frozenset({
     np.maximum, np.minimum, np.fmax, np.fmin, np.negative, np.positive, np.conjugate, np.absolute, np.fabs, np.sign,
     np.copysign, np.ceil, np.floor, np.trunc, np.rint, np.heaviside, np.fmod, np.floor_divide,

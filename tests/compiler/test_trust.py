@@ -131,6 +131,23 @@ def test_rounding_of_a_single_number_that_cancels(dtype):
         checked(nothing, [np.random.default_rng(seed).normal(size=5)], {"subtract": lambda y: 0 * y}, dtype)
 
 
+@pytest.mark.parametrize("f", [np.var, np.std])
+@pytest.mark.parametrize(("x", "dtype"), [(np.full(7, 0.1), np.float64), (rng.normal(size=60) + 1e6, np.float32)])
+def test_a_variance_is_that_about_a_rounded_mean(f, x, dtype):
+    """Of equal numbers it is 0, or the square of the mean's error; of numbers far from 0 it is off by as much."""
+    x = x.astype(dtype)
+    mean, ulp = x.mean(dtype=float), np.spacing(dtype(x.mean()))
+
+    def about(steps):
+        variance = np.mean((x - (mean + steps * ulp)) ** 2)
+        return {f.__name__: lambda _: variance if f is np.var else np.sqrt(variance)}
+
+    for steps in (-1, 1):
+        checked(f, [x], about(steps), dtype)
+    with pytest.raises(CompiledDiffers, match=f"first in {f.__name__}, "):
+        checked(f, [x], about(100), dtype)
+
+
 def test_what_is_exact_stays_exact():
     """x * 1 is x in any rounding: were it turned, there would be a division by 0."""
     share = lambda x: x / (x * np.ones_like(x) == x).sum(1, keepdims=True, dtype=x.dtype)  # noqa: E731
