@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .indices import ZERO, Index, flat, variable
+from .indices import ZERO, Index, along, everywhere, flat, variable
 from .values import TYPES, Buffer, Checked, Host, Read, Reduce, Repeat, Required, Value, cost, literal, watching
 
 NARROW = 16  # an axis with fewer elements has no room for vectors
@@ -64,8 +64,7 @@ def nest(loops: Sequence[tuple[str, int]], body: list[str], bounds: tuple[str, s
 
 def variables(shape: Sequence[int]) -> tuple[list[tuple[str, int]], Index]:
     """A loop for each axis of a shape that is longer than 1, and the index of the place where they are."""
-    loops = [(f"i{k}", n) for k, n in enumerate(shape) if n != 1]
-    return loops, [variable(f"i{k}", n) for k, n in enumerate(shape)]
+    return [(along(k), n) for k, n in enumerate(shape) if n != 1], everywhere(shape)
 
 
 class Block:
@@ -179,7 +178,7 @@ class Loops(Block):
         """Where the loops are, along each axis of the domain, some rows further on."""
         places = [ZERO] * len(self.domain)
         for group in self.groups:
-            name = "j" if self.inner in group else f"i{group[-1]}"
+            name = "j" if self.inner in group else along(group[-1])
             rows = row if self.loops and name == self.loops[-1][0] else 0
             places[group[-1]] = variable(name, math.prod(self.domain[k] for k in group) - rows) + rows
         return places
@@ -293,7 +292,7 @@ class Loops(Block):
     def loops(self) -> list[tuple[str, int]]:
         """The variables of the loops over rows and how far they run, from the outermost on."""
         groups = [g for g in self.groups if self.inner not in g]
-        return [(f"i{g[-1]}", math.prod(self.domain[k] for k in g)) for g in groups]
+        return [(along(g[-1]), math.prod(self.domain[k] for k in g)) for g in groups]
 
     @property
     def row(self) -> int:
@@ -421,13 +420,12 @@ def inner_axis(s: Value, domain: tuple[int, ...]) -> int:
     """The axis for the inner loop: a long one, along which arrays lie without gaps, so that vectors can be read."""
     if len(domain) < 2:
         return len(domain) - 1
-    names = [variable(f"i{k}", n) for k, n in enumerate(domain)]
-    index = spelled(s.domain, names)
+    index = spelled(s.domain, everywhere(domain))
     to = s.place(index) if isinstance(s, Reduce) else index
     places = [flat(to, s.home.strides), *(r.place for r in reads(s, index))]
 
     def price(axis: int) -> float:
-        strides = [p.stride(f"i{axis}") if p.affine else GAPS for p in places]
+        strides = [p.stride(along(axis)) if p.affine else GAPS for p in places]
         each = sum(1 if n in (0, 1) else GAPS for n in strides)
         return each * (1 if domain[axis] >= NARROW else GAPS)
 

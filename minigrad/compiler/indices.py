@@ -104,6 +104,16 @@ def variable(name: str, size: int) -> Place:
     return Place(0, {Atom(name, size, frozenset([name])): 1}) if size > 1 else ZERO
 
 
+def along(axis: int) -> str:
+    """The variable of the loop along an axis. (Named `i1` or `i2`, it would hide the integers of so many bytes.)"""
+    return f"k{axis}"
+
+
+def everywhere(shape: Sequence[int], first: int = 0) -> Index:
+    """The index of the place where the loops along all axes are, of which the first has this number."""
+    return [variable(along(k), n) for k, n in enumerate(shape, first)]
+
+
 def picked(text: str, size: int, names: Iterable[str]) -> Place:
     """An index that is read from an array when the code runs."""
     return Place(0, {Atom(text, size, frozenset(names)): 1})

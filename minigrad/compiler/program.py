@@ -12,7 +12,7 @@ from typing import NamedTuple
 from .. import parallel
 from ..native import ALIGNMENT
 from .blocks import NARROW, SHARE, Block, Loops, made_by
-from .indices import variable
+from .indices import everywhere
 from .single import Called, block_of, in_rows, lies_in_memory, product_work, solid
 from .values import (
     TYPES,
@@ -161,10 +161,11 @@ class Program:
             for x in value.inputs:
                 if x.buffer is None or not x.buffer.in_rows:
                     self.give_memory(x)
-        if isinstance(value, Reshape) and not isinstance(value.inputs[0], Scalar):
-            index = [variable(f"i{k}", n) for k, n in enumerate(value.shape)]
-            if not all(p.affine for p in value.move(index)) and not lies_flat(value.inputs[0]):
-                self.give_memory(value.inputs[0])
+        if (
+            isinstance(value, Reshape) and not isinstance(value.inputs[0], Scalar) and not lies_flat(value.inputs[0])
+            and not all(p.affine for p in value.move(everywhere(value.shape)))
+        ):  # fmt: skip
+            self.give_memory(value.inputs[0])
         if isinstance(value, Pick | Scatter):
             for x in value.inputs[1 + isinstance(value, Scatter) :]:
                 if isinstance(x, Checked):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .blocks import IN_ORDER, Block, Loops, nest, variables
-from .indices import ZERO, Place, contiguous, flat, variable
+from .indices import ZERO, Place, along, contiguous, everywhere, flat, variable
 from .products import Product
 from .values import Buffer, Dot, Host, Kernel, Patches, Read, Repeat, Running, Scatter, Value, View
 
@@ -40,7 +40,7 @@ class Products(Called):
 
     @property
     def loops(self) -> list[tuple[str, int]]:
-        return [(f"i{k}", n) for k, n in enumerate(self.stack) if n != 1]
+        return variables(self.stack)[0]
 
     @property
     def extent(self) -> int:  # type: ignore[override]
@@ -59,7 +59,7 @@ class Products(Called):
 
     def body(self) -> list[str]:
         s = self.statements[0]
-        c0 = flat([*[variable(f"i{k}", n) for k, n in enumerate(self.stack)], ZERO, ZERO], s.home.strides)
+        c0 = flat([*everywhere(self.stack), ZERO, ZERO], s.home.strides)
         rows = f"0, {self.m}" if self.loops else ", ".join(self.bounds)
         name = self.product.name
         call = f"{name}({s.home.name}, {c0}, {self.a.name}, {self.a0}, {self.b.name}, {self.b0}, {rows}, {self.room})"
@@ -76,7 +76,7 @@ def operand(x: Value, axes: int) -> tuple[Buffer, Place, tuple[int, int]]:
 
     Its axes are the last ones of the result's stack, which has so many.
     """
-    stack = [variable(f"i{k}", n) for k, n in enumerate(x.shape[:-2], axes - len(x.shape[:-2]))]
+    stack = everywhere(x.shape[:-2], axes - len(x.shape[:-2]))
     rows, columns = variable("r", x.shape[-2]), variable("c", x.shape[-1])
     found = x.located([*stack, rows, columns])
     assert found is not None
@@ -89,7 +89,7 @@ def operand(x: Value, axes: int) -> tuple[Buffer, Place, tuple[int, int]]:
 
 def lies_in_memory(x: Value) -> bool:
     """Whether a stack of matrices lies in memory with constant distances."""
-    found = x.located([variable(f"i{k}", n) for k, n in enumerate(x.shape)])
+    found = x.located(everywhere(x.shape))
     return found is not None and found[1].affine
 
 
@@ -120,7 +120,7 @@ class Kernels(Called):
 
 def in_rows(x: Value) -> tuple[Buffer, Place] | None:
     """The memory in which an array lies in rows without gaps, and where it begins; None where it does not."""
-    places = [variable(f"i{k}", n) for k, n in enumerate(x.shape)]
+    places = everywhere(x.shape)
     start, found = x.located([ZERO for _ in x.shape]), x.located(places)
     if start is None or found is None or found[1] != start[1] + flat(places, contiguous(x.shape)):
         return None
@@ -152,8 +152,9 @@ class Scattering(Block):
         lines = nest(loops, [s.home.assign(index, base.at(index))])
         loops, index = variables(part.shape)
         place, x = s.move(index), part.at(index)
-        line = f"{s.home.element(place)} += {x}" if s.add else s.home.assign(place, x)
-        return lines + nest(loops, [line]) if part.size else lines
+        if s.add:
+            x = f"{s.home.read(place)} {'|' if s.dtype == bool else '+'} {x}"
+        return lines + nest(loops, [s.home.assign(place, x)]) if part.size else lines
 
 
 class RunningTotals(Block):
@@ -163,15 +164,15 @@ class RunningTotals(Block):
         s = self.statements[0]
         assert isinstance(s, Running)
         loops, index = variables(s.shape)
-        along = f"i{s.axis}"
+        name = along(s.axis)
         before = [i + -1 if k == s.axis else i for k, i in enumerate(index)]
         first = [ZERO if k == s.axis else i for k, i in enumerate(index)]
         start = f"{s.home.element(first)} = {s.inputs[0].at(first)}"
         x = s.inputs[0].at(index)
         step = f"{s.home.element(index)} = " + IN_ORDER[s.ufunc].format(a=s.home.element(before), x=x)
-        others = [loop for loop in loops if loop[0] != along]
+        others = [loop for loop in loops if loop[0] != name]
         n = s.shape[s.axis]
-        body = [start] + ([f"for {along} in range(1, {n}):", f"    {step}"] if n > 1 else [])
+        body = [start] + ([f"for {name} in range(1, {n}):", f"    {step}"] if n > 1 else [])
         return nest(others, body)
 
 

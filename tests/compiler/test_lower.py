@@ -154,6 +154,33 @@ def test_functions_of_integers(dtype):
     run(each(functions), (a, b), others((a, b)))
 
 
+@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int32])
+def test_integers_of_few_bytes_along_many_axes(dtype):
+    """A loop along the second axis leaves the name of the integers of one byte alone, and so on."""
+
+    def swapped(x):
+        y = x * x
+        y[np.array([0, 1])] = y[np.array([1, 0])] * x[0]
+        return y
+
+    x = np.random.default_rng(0).integers(-9, 9, (2, 3, 4, 5, 6)).astype(dtype)
+    functions = [
+        swapped, lambda x: np.maximum.accumulate(x * x), lambda x: np.concatenate([x * x, x + x]),
+        lambda x: (x * x).sum(axis=1, dtype=dtype),
+    ]  # fmt: skip
+    run(each(functions), (x,), (-x,))
+
+
+def test_truth_values_that_are_added_at_one_place_many_times():
+    def found(x, i):
+        y = x & False
+        np.add.at(y, i, x)
+        return [y]
+
+    x = np.ones(256, bool)
+    run(found, (x, np.zeros(256, int)), (x, np.arange(256) % 3))
+
+
 def test_truth_values():
     rng = np.random.default_rng(0)
     a, b = rng.integers(0, 2, (2, 4, 5)).astype(bool)
