@@ -276,9 +276,12 @@ class Code:
             results = host.call(*arrays)
             for part in host.parts:
                 if part.buffer is not None:
-                    target, result = self.array(part.home), results[part.i]
-                    if np.shape(result) != target.shape:
-                        raise ValueError(f"{host.what} ({host.line}) gave {np.shape(result)} for {target.shape}")
+                    target, result = self.array(part.home), np.asarray(results[part.i])
+                    if (result.shape, result.dtype) != (target.shape, target.dtype):
+                        raise ValueError(
+                            f"{host.what} ({host.line}) gave {result.dtype} of shape {result.shape}, and when it was "
+                            f"captured {target.dtype} of shape {target.shape}"
+                        )
                     target[...] = result
         except BaseException as error:
             self.error = error

@@ -15,7 +15,7 @@ from ..autodiff import below, starting_gradient, walk
 from ..hooks import Hooks
 from ..native import DATA, pointer_at, zeros
 from ..nn.module import clock
-from ..tensor import Tensor, describe, mode, recording, tick
+from ..tensor import Tensor, default_dtype, describe, mode, recording, tick
 from .assembly import Code, Stream
 from .capture import Capture, capturing
 from .lower import Lowering
@@ -96,6 +96,7 @@ class StepCode:
             adopt(block)
         self.shapes = x.shape, y.shape
         self.dtypes = x.dtype, y.dtype
+        self.default_dtype = default_dtype()
         found = captured(step, x, y)
         step.watch.add(found.found.modules)
         self.watch, self.state = step.watch, step.watch.state()
@@ -230,7 +231,7 @@ class StepCode:
         """
         if (
             x.shape != self.shapes[0] or y.shape != self.shapes[1]
-            or x.dtype != self.dtypes[0] or y.dtype != self.dtypes[1]
+            or x.dtype != self.dtypes[0] or y.dtype != self.dtypes[1] or default_dtype() != self.default_dtype
             or self.watch.state() is not self.state and not self.unchanged()
             or self.optimizer._blocks != self.all_blocks
             or autodiff.check_gradient is not None

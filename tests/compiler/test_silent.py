@@ -394,6 +394,17 @@ def test_tensors_outside_in_another_dtype():
     assert sum(map(len, ours.captures.values())) == 2
 
 
+def test_python_that_gives_another_dtype_than_when_it_was_captured():
+    @mg.primitive
+    def hosted(x):
+        return np.asarray(x, np.float32 if x[0] > 0 else np.float64)
+
+    ours = mg.compile(lambda x: hosted(x) * 1)
+    ours(X)
+    with pytest.raises(ValueError, match=r"gave float64 of shape \(3,\), and when it was captured float32"):
+        ours(-X)
+
+
 CALLS = []
 
 

@@ -139,6 +139,23 @@ def test_the_loss_has_the_dtype_of_the_eager_one():
     assert step(X, Y).dtype == np.float32
 
 
+def test_a_step_follows_the_default_dtype():
+    X, Y = data(8, np.float32)
+    model = net(np.float32)
+    step = mg.compile_step(
+        model, lambda p, y: MSE(p + mg.zeros(1), y), mg.optim.SGD(model.parameters(), lr=0.1)
+    )  # fmt: skip
+    found = []
+    try:
+        for dtype in (np.float32, np.float64, np.float32):
+            mg.set_default_dtype(dtype)
+            found.append(step(X, Y).dtype)
+    finally:
+        mg.set_default_dtype(np.float64)
+    assert found == [np.float32, np.float64, np.float32]
+    assert len(step.codes) == 2
+
+
 def test_eager_compiled_and_eager_steps_share_one_state():
     x, y = data(12)
     ours, theirs = net(), net()
