@@ -7,6 +7,7 @@ import copy
 import ctypes
 import functools
 import inspect
+import re
 import textwrap
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -14,6 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import native
+
+TAKEN = re.compile(r"i|lo|hi|size|arrays|scalars|gradient|c\d+|\w+_")  # names that the loops have for their own
 
 
 class Reading(NamedTuple):
@@ -35,7 +38,7 @@ class Reading(NamedTuple):
 def read(rule: Callable) -> Reading:
     """Take a rule apart: the state is what it returns after `p`, and the arguments after the state are scalars.
 
-    Raises ValueError if the function is not shaped like a rule.
+    Raises ValueError if the function is not shaped like a rule, or has a name that its loop needs.
     """
     function = ast.parse(textwrap.dedent(inspect.getsource(rule))).body[0]
     assert isinstance(function, ast.FunctionDef)
@@ -50,6 +53,9 @@ def read(rule: Callable) -> Reading:
             f"rule {function.name}: a rule takes p, g, its state and then scalars, assigns, and returns the new p "
             "and the state under the names and in the order of the arguments"
         )
+    used = [x.id for x in ast.walk(function) if isinstance(x, ast.Name)]
+    if taken := [name for name in (*arguments, *used) if TAKEN.fullmatch(name)]:
+        raise ValueError(f"rule {function.name}: {taken[0]} is a name in the loop that is made of it: choose another")
     return Reading(function.name, names, arguments[start:], lines, new_p)
 
 

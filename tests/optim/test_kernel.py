@@ -163,3 +163,18 @@ def test_ctrl_c_waits_for_the_end_of_a_large_step(monkeypatch):
     finally:
         signal.signal(signal.SIGINT, before)
     assert [values.tolist() for values in values_seen] == [[0.5]]
+
+
+def takes_a_counter(p, g, lr, i):
+    return p - lr * g * i
+
+
+def assigns_a_coefficient(p, g, lr):
+    c0 = g * 2
+    return p - lr * c0
+
+
+@pytest.mark.parametrize(("rule", "name"), [(takes_a_counter, "i"), (assigns_a_coefficient, "c0")])
+def test_names_of_the_loop_itself_are_refused(rule, name):
+    with pytest.raises(ValueError, match=f"rule {rule.__name__}: {name} is a name in the loop"):
+        kernel.read(rule)
