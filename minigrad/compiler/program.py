@@ -122,6 +122,7 @@ class Program:
                 and all(x.size <= SMALL or id(x) in made or last[id(x)] >= late[0].number for x in sources(v))
             ):  # fmt: skip
                 made[id(v)] = again = copied(v, late[0].number - 0.5, made)
+                last[id(again)] = late[-1].number  # others that are looked at after it may read it
                 for r in late:
                     r.inputs = [again if x is v else x for x in r.inputs]
         return self.reachable() if made else order

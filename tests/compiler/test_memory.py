@@ -51,6 +51,22 @@ def test_nothing_else_is_overwritten(f):
     assert not overwrites(native(f, x, w))
 
 
+def test_what_is_computed_again_is_read_by_what_is_computed_again_later():
+    def waves(y):
+        for _ in range(30):
+            y = mg.sin(y) * 1.01
+        return y
+
+    def f(x):
+        first = mg.tanh(x)  # is read soon, and much later by `second`, and then once more
+        y = waves(first)
+        second = mg.exp(first * y[0])  # likewise
+        return (waves(y + second) * second * x * first,)
+
+    source = native(f, np.linspace(0.1, 1, 9000))
+    assert source.count("tanh_f8(x0[j])") == 2
+
+
 def test_what_python_computes_is_overwritten_in_another_shape():
     def f(x):
         return (mg.tanh(mg.linalg.solve(x, mg.tanh(mg.sum(x, axis=1)))[:, None]) @ x[:1],)
