@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from types import CellType, FunctionType
 from typing import Any
 
 from . import ops, random
@@ -51,6 +53,7 @@ class _Run(Whole):
         self.needed = [x.requires_grad for x in self.arguments]
         variables = [Tensor(x._data, x.requires_grad) for x in self.arguments]
         self.first = self.again(variables)
+        self.f = frozen(f)
         self.outside = _outside(self.first, since, variables)
 
     def value(self) -> Any:
@@ -94,6 +97,22 @@ class _Run(Whole):
             found = iter(pull(row, g, wanted, create_graph))
         gradients = [next(found) if it else None for it in [*self.needed, *[True] * len(outside)]]
         return [gx if gx is None or create_graph else gx._data for gx in gradients]
+
+
+def frozen(f: Any, made: dict[Any, Any] | None = None) -> Any:
+    """A function to be run again later, whose variables then are what they are now: a loop around it may set others."""
+    made = {} if made is None else made
+    if not isinstance(f, FunctionType) or not f.__closure__:
+        return f
+    if f in made:
+        return made[f]
+    cells = tuple(CellType() for _ in f.__closure__)
+    again = made[f] = FunctionType(f.__code__, f.__globals__, f.__name__, f.__defaults__, cells)
+    again.__kwdefaults__ = f.__kwdefaults__
+    for cell, now in zip(cells, f.__closure__, strict=True):
+        with suppress(ValueError):  # of a variable that is not set yet
+            cell.cell_contents = frozen(now.cell_contents, made)
+    return again
 
 
 def _above(y: Any, since: int) -> Iterator[Tensor]:

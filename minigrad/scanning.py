@@ -14,7 +14,7 @@ from .nests import flatten, leaves_like
 from .ops.card import Op, each
 from .ops.steps import kept, loop, order
 from .ops.whole import Whole
-from .recompute import _outside
+from .recompute import _outside, frozen
 from .tensor import RECORD, Tensor, as_tensor, mode, no_grad, recording, tick
 from .transforms import pull, variable
 
@@ -182,6 +182,7 @@ class Kept(Whole):
         # which of what a step is given has gradients: of the xs those that are wanted, of the carry all that can
         self.needed = [[self.record and has_gradient(x) for x in init], [self.record and x.requires_grad for x in rows]]
         last, ys = loop(self.body, _arrays(init), _arrays(rows), length, reverse)
+        self.step = Step(frozen(step.f), step.carry, step.rows)
         n = len(self.y.tensors)
         self.carries = ys[n:]  # what each step was given
         self.first: Any = step.carry.build(map(Tensor, last)), self.y.build(map(Tensor, ys[:n]))

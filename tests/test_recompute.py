@@ -208,6 +208,32 @@ def test_a_deep_chain_needs_less_memory():
     assert less < 34 * size
 
 
+def test_variables_of_a_loop_around_it():
+    """When backward runs a layer again, they are those of the last layer."""
+
+    def total(x, *weights, checkpoint):
+        for w in weights:
+            cell = lambda x: mg.tanh(x @ w)  # noqa: B023, E731
+            x = checkpoint(lambda x: cell(x) * mg.sum(w))(x)  # noqa: B023
+        return mg.sum(x)
+
+    ours, plain = (
+        mg.grad(lambda *xs, c=c: total(*xs, checkpoint=c), (0, 1, 2))(X, W, 2 * W)
+        for c in (mg.checkpoint, lambda f: f)
+    )  # fmt: skip
+    for a, b in zip(ours, plain, strict=True):
+        np.testing.assert_array_equal(a.data, b.data)
+
+
+def test_a_function_that_calls_itself():
+    def nested(x, n):
+        return mg.sin(nested(x, n - 1)) if n else x * later
+
+    later = mg.tensor(2.0, requires_grad=True)
+    mg.checkpoint(nested)(0.5, 3).backward()
+    np.testing.assert_array_equal(later.grad.data, mg.grad(lambda t: mg.sin(mg.sin(mg.sin(0.5 * t))))(2.0).data)
+
+
 def test_nothing_is_left_to_the_garbage_collector():
     model, x = layers(), mg.tensor(X, requires_grad=True)
     mg.checkpoint(model)(x).sum().backward()

@@ -260,6 +260,18 @@ def test_captured_where_only_the_step_uses_what_is_given():
     assert len(agrees(lambda w: mg.scan(lambda n, _: (n + 1, w * 2), 0, length=3)[1], np.ones(2)).loops()) == 1
 
 
+def test_captured_layers_whose_steps_use_the_variables_of_a_loop():
+    """Which are those of the last layer when the gradient computes the steps again."""
+
+    def total(x, *weights):
+        for w, scale in zip(weights, (1.0, 2.0), strict=True):
+            act = lambda h: mg.tanh(scale * (w @ h))  # noqa: B023, E731
+            x = mg.scan(lambda h, row: (act(h) + row, act(h) * row), np.zeros(N), x)[1]  # noqa: B023
+        return (x**2).sum()
+
+    agrees(mg.grad(total, (0, 1, 2)), rng.normal(size=(T, N)), *rng.normal(size=(2, N, N)))
+
+
 def test_captured_loop_in_a_loop():
     def total(a, w):
         def outer(c, row):
