@@ -15,7 +15,7 @@ import numpy as np
 from .. import approximations, native, parallel
 from . import products, windows
 from .blocks import Block, indented
-from .elementwise import FUNCTIONS
+from .elementwise import EXACTLY, FUNCTIONS
 from .program import Program, Room
 from .single import Called, Calling, Repeating
 from .units import ENOUGH, LEFT, Round, Unit, Units, written
@@ -313,7 +313,10 @@ def neutral(text: str, arguments: Sequence[str]) -> str:
 def helpers(text: str) -> str:
     """The source of the functions that a text calls."""
     used = set(NAMES.findall(text))
-    lines = [f"\n@njit(**OPTIONS)\n{FUNCTIONS[name]}\n" for name in sorted(used & set(FUNCTIONS))]
+    lines = [
+        f"\n@njit(**{'INSIDE, fastmath=False' if name in EXACTLY else 'OPTIONS'})\n{FUNCTIONS[name]}\n"
+        for name in sorted(used & set(FUNCTIONS))
+    ]
     for kind in ("f4", "f8"):
         names = sorted(name[:-3] for name in used if name.endswith(f"_{kind}"))
         fast = [f"fast_{name}" for name in names if f"fast_{name}" in approximations.__all__]

@@ -47,13 +47,13 @@ FLOATS: dict[Any, tuple[Write, int]] = NUMBERS | {
     np.rad2deg: (times(180 / np.pi), CHEAP), np.degrees: (times(180 / np.pi), CHEAP),
     **{getattr(np, name): (call(name), CHEAP) for name in ("floor", "ceil", "trunc", "rint")},
     **{getattr(np, name): (call(name), DEAR) for name in (
-        "power", "float_power", "hypot", "exp2", "log2", "log10", "cbrt", "fmod", "remainder", "floor_divide",
+        "power", "hypot", "exp2", "log2", "log10", "cbrt", "fmod", "remainder", "floor_divide",
     )},
     **{getattr(np, name): (call(name + "_{}"), DEAR) for name in (
         "exp", "log", "tanh", "expm1", "log1p", "sin", "cos", "tan", "arctan", "sinh", "cosh", "arcsin", "arccos",
         "arcsinh", "arccosh", "arctanh", "logaddexp",
     )},
-    np.arctan2: (call("atan2"), DEAR),
+    np.arctan2: (call("atan2"), DEAR), np.float_power: (call("power"), DEAR),
     np.logaddexp2: (
         lambda a, b: f"(largest({a}, {b}) + log1p_{{}}(exp2(apart({a}, {b}))) * {{}}({1 / np.log(2).item()!r}))", DEAR
     ),
@@ -91,14 +91,28 @@ OF_TRUTHS: dict[Any, np.ufunc] = {  # what these are on truth values
     np.maximum: np.logical_or,
 }  # fmt: skip
 
+MOST = 16  # the largest power that is a product
+
+
+def product(n: int) -> str:
+    """x to the power of n."""
+    return "x" if n == 1 else f"({product(n - n // 2)} * {product(n // 2)})"
+
+
+EXACTLY = frozenset({"power"})  # LLVM may not make square roots of them, which go wrong at 0 and infinity
+
 # Functions that blocks call, by name; they are written into the source where they are used.
 FUNCTIONS = {
     "square": "def square(x):\n    return x * x",
-    "power2": "def power2(x):\n    return x * x",
-    "power3": "def power3(x):\n    return x * x * x",
-    "power4": "def power4(x):\n    return (x * x) * (x * x)",
+    **{f"power{n}": f"def power{n}(x):\n    return {product(n)}" for n in range(1, MOST + 1)},
+    **{  # that of -inf is inf, and of -0.0 it is 0
+        f"power{n}_and_half": (
+            f"def power{n}_and_half(x):\n"
+            f"    return abs({product(n) + ' * ' if n else ''}sqrt(x)) if x > -inf or x != x else abs(x)"
+        )
+        for n in range(MOST + 1)
+    },
     "power": "def power(a, b):\n    return a ** b",
-    "float_power": "def float_power(a, b):\n    return a ** b",
     "reciprocal": "def reciprocal(x):\n    return type_of(x, 1) / x",
     "sign": "def sign(x):\n    return type_of(x, 1) * (x > 0) - type_of(x, 1) * (x < 0) if x == x else x",
     "signbit": "def signbit(x):\n    return copysign(f8(1), f8(x)) < 0",

@@ -15,7 +15,7 @@ from ..batching.standin import POWERS
 from ..ops.card import CARDS
 from . import windows
 from .contractions import total
-from .elementwise import CHEAP, COMPARISONS, DEAR, LOGICAL, OF_TRUTHS, ROOT, SCIPY, TABLES, WRAPPING, Write, call
+from .elementwise import CHEAP, COMPARISONS, DEAR, LOGICAL, MOST, OF_TRUTHS, ROOT, SCIPY, TABLES, WRAPPING, Write, call
 from .indexing import add_at
 from .loops import Loop
 from .program import needed
@@ -419,8 +419,14 @@ def small_power(x: Value, n: Any) -> Value | None:
         if x.dtype.kind != "f":
             write = whole(write, TYPES[x.dtype.name], wraps=True)
         return Map(write, [x], x.shape, x.dtype, "power", cost)
-    if n in (*ROOTS, -1) and x.dtype.kind == "f":
+    if x.dtype.kind != "f":
+        return None
+    if n in (*ROOTS, -1):
         return Map(call("reciprocal" if n == -1 else "sqrt"), [x], x.shape, x.dtype, "power", ROOT)
+    if n and abs(n) <= MOST and 2 * n % 1 == 0:
+        power = call(f"power{int(abs(n))}" + ("_and_half" if n % 1 else ""))
+        write = power if n > 0 else lambda x: f"reciprocal({power(x)})"
+        return Map(write, [x], x.shape, x.dtype, "power", int(abs(n)) + ROOT)
     return None
 
 

@@ -208,6 +208,20 @@ def test_truth_values():
 # ---- sums and their kin ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("n", [0, 3, 5, 16, 17, -2, -3, -5, 1.5, 2.5, 7.5, 17.5, -0.5, -1.5, -2.5, -4.5, 0.25, -1 / 3])
+def test_powers_of_special_numbers(n, dtype):
+    """LLVM would write some as square roots, which are nan at 0 and infinity."""
+    x = np.array([-np.inf, np.inf, np.nan, 0.0, -0.0, 1.0, -1.0, -2.5, 0.7, 3.0, 1e-20, 1e30], dtype)
+    ours = mg.compile(lambda x: x**n)
+    ours(np.ones_like(x))
+    with np.errstate(all="ignore"):
+        found, right = np.asarray(ours(x)), x**n
+    np.testing.assert_allclose(found, right, rtol=10 * np.finfo(dtype).eps, atol=np.finfo(dtype).tiny)
+    assert (np.signbit(found) == np.signbit(right))[right == right].all()
+
+
+
 def test_reductions():
     def sample(seed):
         rng = np.random.default_rng(seed)
