@@ -9,13 +9,14 @@ from collections.abc import Callable
 import numpy as np
 
 from .. import native
+from .assembly import REVISION
 
 # The shuffle of Fisher and Yates as `Generator.permutation` has it: a place to swap with is drawn in the range of the
 # next power of two, again until it is one of those that are left. Here, a number beyond these swaps a place with itself
 # and the next round draws for the same place again: so the processor has no branch to guess.
-SOURCE = """
+SOURCE = f"""
 from numba import int64 as i8, uint32 as u4
-from minigrad.compiler.intrinsics import draw_uint32, shift
+from minigrad.compiler.intrinsics import draw_uint32, shift  # {REVISION:08x}
 from minigrad.compiler.pipeline import *
 
 PIPELINE = Inner
