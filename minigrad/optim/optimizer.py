@@ -25,6 +25,7 @@ class Optimizer:
     `named_parameters()` gives them, or dicts with a list `"params"` and the hyperparameters of that group. Each
     parameter is a leaf that requires grad, of dtype float32 or float64; its values move into memory of the optimizer.
     `param_groups` holds the hyperparameters, to be changed between steps: `optimizer.param_groups[0]["lr"] = 0.01`.
+    A learning rate may be 0, where a warm-up starts and a schedule ends.
 
     Raises TypeError or ValueError for what is no parameter, and for hyperparameters that are unknown or out of range.
     """

@@ -12,7 +12,6 @@ Range = tuple[Callable[[float], bool], str]
 NOT_NEGATIVE: Range = (lambda x: x >= 0, " 0 or above")
 # What a number may be, where that is not the answer.
 RANGES: dict[str, Range] = {
-    "lr": (lambda x: x > 0, " above 0"),
     "dampening": (lambda x: True, ""),
     "beta": (lambda x: 0 <= x < 1, " at least 0 and below 1"),
     "rho": (lambda x: 0 <= x <= 1, " between 0 and 1"),
@@ -34,7 +33,6 @@ def check_option(owner: str, name: str, value: Any, where: str = "") -> None:
     elif isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{what} must be a number, not {value!r}")
     else:
-        later_lr = where and name == "lr"  # a schedule may take it to 0
-        within, words = NOT_NEGATIVE if later_lr else RANGES.get(name, NOT_NEGATIVE)
+        within, words = RANGES.get(name, NOT_NEGATIVE)
         if not (math.isfinite(value) and within(float(value))):
             raise ValueError(f"{what} must be a finite number{words}, not {value!r}")

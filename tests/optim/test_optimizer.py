@@ -33,9 +33,9 @@ def _warn_again(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ALL)
-@pytest.mark.parametrize("lr", [0, 0.0, -0.1, float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("lr", [-1, -0.1, float("nan"), float("inf"), -float("inf")])
 def test_a_learning_rate_that_cannot_be_is_refused(name, lr):
-    with pytest.raises(ValueError, match=f"^{name}: lr must be a finite number above 0, not {lr}$"):
+    with pytest.raises(ValueError, match=f"^{name}: lr must be a finite number 0 or above, not {lr}$"):
         getattr(mg.optim, name)([parameter()], lr=lr)
 
 
@@ -46,7 +46,7 @@ def test_a_learning_rate_that_is_no_number_is_refused(name, lr):
         getattr(mg.optim, name)([parameter()], lr=lr)
 
 
-@pytest.mark.parametrize("lr", [np.float32(0.5), np.float64(0.5), 1])
+@pytest.mark.parametrize("lr", [np.float32(0.5), np.float64(0.5), 1, 0, 0.0])  # with 0 a warm-up may start
 def test_any_real_number_is_a_learning_rate(lr):
     p = parameter()
     optimizer = mg.optim.SGD([p], lr=lr)
