@@ -25,11 +25,11 @@ THREADED = 1 << 19  # elements: above this size waking a thread costs less than 
 PART = 1 << 17  # elements that a thread takes at a time, so that none waits long for the last one
 
 
-def label(group: dict[str, Any], p: Tensor) -> str:
+def label(group: dict[str, Any], p: Tensor, where: str = "") -> str:
     """How messages call a parameter."""
     i = next(i for i, q in enumerate(group["params"]) if q is p)
     name = group["param_names"][i] if "param_names" in group else p.name
-    return f"parameter {name!r}" if name else f"parameter {i}"
+    return f"parameter {name!r}" if name else f"parameter {i}{where}"
 
 
 class Block:

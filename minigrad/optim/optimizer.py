@@ -93,6 +93,11 @@ class Optimizer:
             for (_, step, _), share in shares.items()
         ]
 
+    def _label(self, group: dict[str, Any], p: Tensor) -> str:
+        """How messages call a parameter; one without a name by its group too, where there are several."""
+        number = next(i for i, other in enumerate(self.param_groups) if other is group)
+        return label(group, p, f" of param_groups[{number}]" if len(self.param_groups) > 1 else "")
+
     # ---- steps ---------------------------------------------------------------------------------------------------
 
     def step(self) -> None:
@@ -118,7 +123,7 @@ class Optimizer:
                 self._blocks.remove(block)
                 self._blocks += block.split(here)
         every = [(group, p) for group in self.param_groups for p in group["params"] if p.requires_grad]
-        lost = [label(group, p) for group, p in every if p not in ready]
+        lost = [self._label(group, p) for group, p in every if p not in ready]
         owner = type(self).__name__
         if len(lost) == len(every):
             warn_once(
@@ -172,8 +177,8 @@ class Optimizer:
                 for name, array in state.items():
                     if name != "step" and np.shape(array) != p.shape:
                         raise ValueError(
-                            f"{owner}: {name!r} of {label(group, p)} has shape {np.shape(array)} in the state; the "
-                            f"parameter has shape {p.shape}"
+                            f"{owner}: {name!r} of {self._label(group, p)} has shape {np.shape(array)} in the state; "
+                            f"the parameter has shape {p.shape}"
                         )
         self._blocks = []
         for group, changed, kept in zip(self.param_groups, options, states, strict=True):

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import weakref
+from functools import partial
 
 import numpy as np
 import pytest
@@ -147,6 +148,19 @@ def test_named_parameters_are_called_by_their_names():
     model.weight.grad = mg.tensor(np.ones((1, 2)))
     with pytest.warns(mg.MinigradWarning, match="^SGD: no gradient for parameter 'bias', though for others"):
         optimizer.step()
+
+
+@pytest.mark.parametrize("compile", [False, True])
+def test_a_parameter_without_a_name_is_called_by_its_group_where_there_are_several(compile):
+    p, q, named = parameter(), parameter(), parameter(name="w")
+    optimizer = mg.optim.SGD([{"params": [p]}, {"params": [q, named]}], lr=0.1)
+    loss = lambda x, y: mg.sum((p * x - y) ** 2)  # noqa: E731
+    x = y = np.ones((1, 2))
+    loss(x, y).backward()
+    step = partial(mg.compile_step(lambda x: x, loss, optimizer), x, y) if compile else optimizer.step
+    lost = r"no gradient for parameter 0 of param_groups\[1\], parameter 'w', though"
+    with pytest.warns(mg.MinigradWarning, match=lost):
+        step()
 
 
 # ---- steps -----------------------------------------------------------------------------------------------------------
