@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from .. import ops
 from ..batching import as_array, innermost_array, visible
-from ..tensor import Tensor, as_tensor, plain, require
+from ..tensor import Tensor, as_tensor, mode, plain, require
 from . import init
 from .module import InputError, Module, length, new_parameter
 
@@ -27,11 +28,12 @@ def embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Tensor
             [3., 4.]])
     """
     index, weight = as_array(plain(input)), as_tensor(weight)
-    fault = _fault(index, weight.shape[0])
-    if fault:
-        raise (ValueError if index.dtype.kind in "iu" else TypeError)(f"embedding: {fault}")
-    if not visible(index):
-        index = np.where(index < 0, weight.shape[0], index)  # out of range, and refused where it picks
+    kind = ValueError if index.dtype.kind in "iu" else TypeError
+    index = _checked(index, weight.shape[0], lambda fault: kind(f"embedding: {fault}"))
+    return _picked(index, weight, padding_idx)
+
+
+def _picked(index: np.ndarray, weight: Tensor, padding_idx: int | None) -> Tensor:
     rows = ops.getitem(weight, index)
     if padding_idx is None:
         return rows
@@ -39,15 +41,23 @@ def embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Tensor
     return ops.where(padding, rows.detach(), rows) if not visible(padding) or innermost_array(padding).any() else rows
 
 
-def _fault(index: np.ndarray, n: int) -> str | None:
-    """What is wrong with these indices of n rows."""
+def _checked(index: np.ndarray, n: int, error: Callable[[str], Exception]) -> np.ndarray:
+    """The indices, which are to be those of n rows; raises the error of what is wrong with them otherwise."""
     if index.dtype.kind not in "iu":
-        return f"indices are integers, not {index.dtype}: .astype(int) makes integers of whole numbers"
-    if not visible(index) or not index.size:
-        return None
-    if index.view(f"u{index.itemsize}").max() >= n:  # negative ones are huge, seen unsigned
-        return f"the table has rows 0 to {n - 1}, and the indices run from {index.min()} to {index.max()}"
-    return None
+        raise error(f"indices are integers, not {index.dtype}: .astype(int) makes integers of whole numbers")
+
+    def outside(index: np.ndarray) -> Exception:
+        return error(f"the table has rows 0 to {n - 1}, and the indices run from {index.min()} to {index.max()}")
+
+    if visible(index):
+        if index.size and index.view(f"u{index.itemsize}").max() >= n:  # negative ones are huge, seen unsigned
+            raise outside(index)
+        return index
+    if mode.capture is None or not mode.capture.reads(index):
+        return np.where(index < 0, n, index)  # out of range, and refused where it picks
+    wrong = (index < 0) | (index >= n)
+    require(~wrong, outside, index)
+    return np.where(wrong, 0, index)
 
 
 def one_hot(tensor: Any, num_classes: int = -1) -> np.ndarray:
@@ -102,11 +112,10 @@ class Embedding(Module):
             self.weight.data[self.padding_idx] = 0
 
     def forward(self, input: Any) -> Tensor:
-        index = as_array(plain(input))
-        fault = _fault(index, self.num_embeddings)
-        if fault:
-            raise InputError(self, fault)
-        return embedding(index, self.weight, self.padding_idx)
+        roots = () if mode.capture is None else mode.capture.modules  # for an error that comes after all calls
+        path = next((path for root in roots for path, module in root.named_modules() if module is self), "")
+        index = _checked(as_array(plain(input)), self.num_embeddings, lambda fault: InputError(self, fault, path))
+        return _picked(index, self.weight, self.padding_idx)
 
     def extra_repr(self) -> str:
         padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"

@@ -34,9 +34,9 @@ class Keys(NamedTuple):
 class InputError(ValueError):
     """An input that a layer cannot take; the message gains the layer's path on its way up through the model."""
 
-    def __init__(self, layer: Module, message: str) -> None:
+    def __init__(self, layer: Module, message: str, path: str = "") -> None:
         super().__init__(message)
-        self.layer, self.path = layer, ""
+        self.layer, self.path = layer, path
 
     def __str__(self) -> str:
         path = f' "{self.path}"' if self.path else ""

@@ -543,6 +543,11 @@ def test_what_is_wrong_with_values_is_said_when_it_has_run(engine):
     ours(np.array([0.5]), np.array([1.0]))
     with pytest.raises(ValueError, match=r"the input runs from 2 to 2, and probabilities are in \[0, 1\]"):
         ours(np.array([2.0]), np.array([1.0]))
+    table = np.arange(6.0).reshape(3, 2)
+    ours = compiled(engine, mg.vmap(lambda i: nn.functional.embedding(i, table)))
+    np.testing.assert_array_equal(ours(np.array([[2, 0]])).data, table[[[2, 0]]])
+    with pytest.raises(ValueError, match="^embedding: the table has rows 0 to 2, and the indices run from -1 to 2$"):
+        ours(np.array([[2, -1]]))
     ours = compiled(engine, lambda x, i: mg.take_along_axis(x, i, 0))
     ours(np.ones(3), np.array([0, -1]))
     with pytest.raises(IndexError):

@@ -1,6 +1,7 @@
 """A compiled training step beside the eager one: the same losses, parameters, states and buffers."""
 
 import copy
+import re
 import warnings
 
 import numpy as np
@@ -389,6 +390,24 @@ def test_a_class_index_out_of_range_raises_and_changes_nothing():
     agree(model.state_dict(), before)
     right = nn.functional.cross_entropy(model(x), np.array([0, 3])).item()
     assert step(x, np.array([0, 3])).item() == pytest.approx(right, rel=1e-12)
+
+
+@pytest.mark.parametrize("bad", [[[3, 4], [7, 5]], [[3, 4], [4, -1]]])
+def test_an_index_without_a_row_raises_the_eager_error_and_changes_nothing(bad):
+    model = nn.Sequential(nn.Sequential(nn.Embedding(5, 2), nn.Flatten()), nn.Linear(4, 1))
+    step = mg.compile_step(model, MSE, mg.optim.SGD(model.parameters(), lr=0.1))
+    x, bad, y = np.array([[0, 1], [4, 2]]), np.array(bad), np.ones((2, 1))
+    with pytest.raises(ValueError, match='^Embedding "0.0": the table has rows 0 to 4, and the indices run') as eager:
+        model(bad)
+    before = model.state_dict()
+    for first in (True, False):
+        for call in (step, step.run):
+            with pytest.raises(type(eager.value), match=f"^{re.escape(str(eager.value))}$"):
+                call(bad, y)
+            agree(model.state_dict(), before)
+        if first:
+            step(x, y)
+            before = model.state_dict()
 
 
 def dropping(p=0.5):
