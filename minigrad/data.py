@@ -420,8 +420,16 @@ def samples_of(what: str, given: Any) -> Array:
         array = np.empty(0, object)
     if array.ndim == 0 or array.dtype.kind not in "biuf":
         kind = f"{array.dtype} of shape {array.shape}" if array.dtype != object else type(given).__name__
-        raise TypeError(f"{what} must be an array of numbers, its first axis the samples, not {kind}")
+        raise TypeError(f"{what} must be an array of numbers, its first axis the samples, not {kind}{columns(given)}")
     return array
+
+
+def columns(given: Any) -> str:
+    """What a sentence on samples adds where they are a tuple or list of arrays, which NumPy stacks as rows."""
+    if not isinstance(given, tuple | list) or not any(isinstance(a, np.ndarray | Tensor) for a in given):
+        return ""
+    kind = type(given).__name__
+    return f": np.stack(..., axis=1) makes one array, whose first axis is the samples, of a {kind} of columns"
 
 
 def _same_length(function: str, x: Array, y: Array) -> int:

@@ -507,7 +507,10 @@ def _pair(what: str, pair: Any) -> tuple[Array, Array]:
             sample = int(np.argwhere(~np.isfinite(array))[0][0])
             raise ValueError(f"fit: {name} of {what} is not finite in sample {sample}; clean the data first")
     if len(X) != len(Y):
-        raise ValueError(f"fit: {what} X {X.shape} and Y {Y.shape} have {len(X)} and {len(Y)} samples; they must agree")
+        raise ValueError(
+            f"fit: {what} X {X.shape} and Y {Y.shape} have {len(X)} and {len(Y)} samples; they must "
+            f"agree{data.columns(parts[0])}"
+        )
     if len(X) == 0:
         raise ValueError(f"fit: no samples in {what}: X has shape {X.shape}")
     return X, Y

@@ -496,6 +496,7 @@ def test_steps_leave_no_reference_cycles(regression):
         ({"validation": np.zeros((3, 3))}, TypeError, r"validation must be a pair \(X, Y\) of arrays, not ndarray"),
         ({"samples": (np.zeros((3, 3)),)}, TypeError, r"samples must be a pair"),
         ({"samples": (np.zeros((3, 3)), np.zeros((4, 1)))}, ValueError, r"Y \(4, 1\) have 3 and 4 samples"),
+        ({"samples": ([np.zeros(4)] * 2, np.zeros(4))}, ValueError, r"must agree: np\.stack\(\.\.\., axis=1\) makes"),
         ({"samples": (np.zeros((0, 3)), np.zeros((0, 1)))}, ValueError, r"no samples in samples: X has shape \(0, 3\)"),
         ({"samples": (["a"], ["b"])}, TypeError, "X of samples must be an array of numbers"),
         ({"samples": (np.ma.zeros((3, 3)), np.zeros(3))}, TypeError, "X of samples is a masked array"),

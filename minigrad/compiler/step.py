@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import random
-from ..data import samples_of
+from ..data import columns, samples_of
 from ..nn import Module
 from ..nn.utils import check_limits
 from ..optim import Optimizer
@@ -220,13 +220,15 @@ def compile_step(
 
 def samples(x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
     """Samples as native code reads them."""
+    given = x
     x, y = (samples_of(f"compile_step: {name}", a) for name, a in (("x", x), ("y", y)))
     for name, a in (("x", x), ("y", y)):
         if a.dtype.newbyteorder("=").name not in MEMORY:
             raise TypeError(f"compile_step: {name} is {a.dtype}, and native code reads float32 and float64")
     if len(x) != len(y):
         raise ValueError(
-            f"compile_step: x {x.shape} and y {y.shape} have {len(x)} and {len(y)} samples; the first axis must agree"
+            f"compile_step: x {x.shape} and y {y.shape} have {len(x)} and {len(y)} samples; the first axis must "
+            f"agree{columns(given)}"
         )
     if not len(x):
         raise ValueError(f"compile_step: no samples: x has shape {x.shape}")

@@ -774,6 +774,18 @@ def test_bad_parts_are_refused():
     ("x", "y", "message"),
     [
         (np.zeros((4, 3)), np.zeros((3, 1)), r"x \(4, 3\) and y \(3, 1\) have 4 and 3 samples"),
+        (
+            (np.zeros(4), np.zeros(4)),
+            np.zeros((4, 1)),
+            r"x \(2, 4\) and y \(4, 1\) have 2 and 4 samples; the first axis must agree: np\.stack\(\.\.\., axis=1\) "
+            "makes one array, whose first axis is the samples, of a tuple of columns$",
+        ),
+        (
+            [np.zeros(4), np.zeros((4, 2))],
+            np.zeros((4, 1)),
+            r"its first axis the samples, not list: np\.stack\(\.\.\., axis=1\) makes one array",
+        ),
+        ([[0.0] * 4, [0.0] * 4], np.zeros((4, 1)), "the first axis must agree$"),
         (np.zeros((0, 3)), np.zeros((0, 1)), r"no samples: x has shape \(0, 3\)"),
         (np.array("text"), np.zeros(1), "x must be an array of numbers"),
         (["a", "b"], np.zeros(2), "x must be an array of numbers"),
