@@ -436,7 +436,7 @@ class TracedArray(StandIn):
         raise leaving("pickled")
 
     def __array__(self, *args: Any, **kwargs: Any) -> np.ndarray:
-        raise leaving("made a NumPy array, or written into one (np.asarray)")
+        raise leaving("made a NumPy array, or written into one (np.asarray)", WRITING_ANEW)
 
     def __repr__(self) -> str:
         frame = sys._getframe(1)
@@ -452,11 +452,18 @@ class TracedArray(StandIn):
     __str__ = __repr__
 
 
-def leaving(how: str) -> CaptureError:
+def leaving(how: str, more: str = "") -> CaptureError:
     return CaptureError(
         f"{user_line()}: a value that is known only when the compiled function runs is {how}: use mg.where to choose, "
-        "mg's or NumPy's functions to compute, return what you want to look at, or compile a smaller function"
+        "mg's or NumPy's functions to compute, return what you want to look at, or compile a smaller function" + more
     )
+
+
+# How to write traced values into an array that is none.
+WRITING_ANEW = (
+    "; in place of y[1:3] = x, write y = mg.setitem(y, np.s_[1:3], x), and of np.add.at(y, i, x), "
+    "y = mg.index_add(y, 0, i, x)"
+)
 
 
 def uneven(what: str) -> UnevenError:
@@ -490,7 +497,7 @@ METHODS = frozenset({
 def own(target: Any) -> np.ndarray:
     """The values of an array that is written into."""
     if not isinstance(target, TracedArray):
-        raise leaving("written into an array that is no result of traced ones")
+        raise leaving("written into an array that is no result of traced ones", WRITING_ANEW)
     return target.node.value
 
 

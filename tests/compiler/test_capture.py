@@ -428,6 +428,7 @@ REFUSED = {
     "asarray": (lambda x: np.asarray(x) + 1, "NumPy array"),
     "written into an array": (lambda x: np.zeros((3, 3)).__setitem__(0, x), "NumPy array"),
     "in place": (lambda x: np.add(x, 1, out=np.zeros(3)), "written into an array"),
+    "add.at": (lambda x: np.add.at(np.zeros(3), [0, 0, 2], x), "written into an array"),
     "print": (lambda x: f"{x}", "printed"),
     "pickle": (lambda x: pickle.dumps(x), "pickled"),
     "format": (lambda x: f"{x.sum():.3f}", "Python number|printed"),
@@ -451,6 +452,17 @@ def test_refused(engine, name, wrap):
         compiled(engine, f)(wrap(X[0]))
     assert str(error.value).startswith("test_capture.py:")
     assert "mg.where" in str(error.value)
+    for way in ("y = mg.setitem(y, np.s_[1:3], x)", "y = mg.index_add(y, 0, i, x)"):
+        assert (way in str(error.value)) == ("written into" in str(error.value))
+
+
+def test_what_refused_writing_is_told_to_do_compiles(engine):
+    def f(x):
+        y = np.zeros(5)
+        y = mg.setitem(y, np.s_[1:3], x[0, :2])
+        return mg.index_add(y, 0, np.array([0, 0, 4]), x[1])
+
+    equal(compiled(engine, f)(X), mg.tensor([X[1, 0] + X[1, 1], *X[0, :2], 0, X[1, 2]]))
 
 
 @pytest.mark.parametrize("wrap", [mg.tensor, np.array], ids=["tensor", "array"])
