@@ -28,6 +28,7 @@ from .loops import record
 from .trace import CaptureError, Node, Trace, TracedArray, noded, user_line
 
 KEPT = 16  # captures of one function, or of one step, that are kept
+ABSENT = object()  # what an attribute holds that there is not
 
 
 class Draw:
@@ -100,6 +101,8 @@ class Capture:
         self.states: dict[int, tuple[Any, Any]] = {}  # by id: generators, and their states before the first draw
         self.expected: dict[int, set[str]] = {}  # by id: where those draws leave generators that calls draw anew
         self.modules: dict[Any, bool] = {}  # those that were called, and whether they were training
+        self.own: set[Any] = set()  # modules that the function makes itself
+        self.assigned: dict[tuple[Any, str], tuple[str, Any]] = {}  # attributes of modules: by which line, and before
         self.required: list[tuple[list[Any], Callable[..., Exception]]] = []  # what must hold, what to show, the error
         self.inputs: list[tuple[Tensor, Node]] = []  # the tensors that hold traced arrays
         self.held: list[TracedArray] = []  # these
@@ -201,6 +204,17 @@ class Capture:
         of_input = [lambda *xs, i=i, **ps: rule(*xs, **ps)[i] for i in range(len(args) - 2)]
         return [self.rule(of, args, params, error) if isinstance(x, Tensor) and x.requires_grad else None
                 for of, x in zip(of_input, args[2:], strict=True)]  # fmt: skip
+
+    def assigns(self, module: Any, name: str) -> None:
+        """Note that an attribute of a module is about to be set."""
+        if module not in self.own:
+            _, before = self.assigned.get((module, name), ("", vars(module).get(name, ABSENT)))
+            self.assigned[module, name] = user_line(), before
+
+    def left_in(self, module: Any, name: str) -> bool:
+        """Whether an attribute of a module holds what is traced."""
+        value = vars(module).get(name)
+        return self.reads(SLOTS["_data"].__get__(value) if isinstance(value, Tensor) else value)
 
     def require(self, holds: Any, error: Callable[..., Exception], shown: tuple) -> None:
         """Note what has to hold when the compiled function has run, and the error that it raises otherwise."""
@@ -352,6 +366,9 @@ def capturing(generators: Iterable[tuple[str, Any]] = ()) -> Iterator[Capture]:
             random._generator = generator
             for drawn, state in capture.states.values():
                 set_state(drawn, state)
+            for (module, name), (_, before) in capture.assigned.items():
+                if capture.left_in(module, name):  # where code that is not compiled would find it
+                    delattr(module, name) if before is ABSENT else setattr(module, name, before)
 
 
 def threaded() -> bool:
@@ -385,6 +402,9 @@ def standing(generator: Any) -> str:
 
 def check_effects(capture: Capture, generator: Any) -> None:
     """Raise CaptureError for effects of a function that a call of the compiled one would not have."""
+    for module, name in capture.assigned:
+        if capture.left_in(module, name):
+            raise remembering(f"{type(module).__name__}.{name}", capture)
     for t, gradient in capture.stand_ins.values():
         if SLOTS["_grad"].__get__(t) is not gradient:
             raise left_behind(t)
@@ -399,6 +419,21 @@ def check_effects(capture: Capture, generator: Any) -> None:
             )
     if random._generator is not generator:
         raise CaptureError("mg.random.seed inside a compiled function would take effect once only: call it before")
+
+
+def remembering(path: str, capture: Capture) -> CaptureError:
+    """The error for what every call changes; for an attribute of a module, with the line."""
+    line = way = ""
+    for (module, name), (place, before) in capture.assigned.items():
+        now = vars(module).get(name)
+        if now is not before and name in path.replace("[", ".").split("."):
+            counts = isinstance(now, int | float)
+            line, way = f"{place}: ", f", by self.{name}.data[...] {'+= 1' if counts else '= ...'}"
+            break
+    return CaptureError(
+        f"{line}{path} is changed by every call, and compiled code would not change it: keep it in a tensor, and write "
+        f"into that{way}; or return it from the function"
+    )
 
 
 def left_behind(t: Tensor) -> CaptureError:

@@ -18,7 +18,7 @@ from ..nests import flatten
 from ..nn import Module
 from ..tensor import RECORD, Tensor, default_dtype, describe, mode, plain, tick, warn_once
 from .assembly import Code
-from .capture import KEPT, Capture, capturing
+from .capture import KEPT, Capture, capturing, remembering
 from .lower import Lowering
 from .memories import SIMPLE, State, Watch, contents
 from .program import Program
@@ -96,10 +96,7 @@ class Captured:
             if changed is None:
                 break
             if last:  # it was not that the first call prepares what the next ones find
-                raise CaptureError(
-                    f"{changed} is changed by every call of {getattr(f, '__name__', 'the function')}, and calls of the "
-                    "compiled function would not change it: return what is to be kept, or keep it in a tensor"
-                )
+                raise remembering(changed, capture)
         outside.called(capture.modules)
         self.draws, self.required = capture.draws, capture.required
         self.tensors = [(t, t._data.dtype, t.requires_grad) for t, _ in capture.inputs]

@@ -17,7 +17,7 @@ from ..native import DATA, pointer_at, zeros
 from ..nn.module import clock
 from ..tensor import Tensor, default_dtype, describe, mode, recording, tick
 from .assembly import Code, Stream
-from .capture import Capture, capturing
+from .capture import Capture, capturing, remembering
 from .lower import Lowering
 from .program import Program
 from .trace import CaptureError, Node, live, noded, tensor_of
@@ -62,7 +62,7 @@ def captured(step: CompiledStep, x: np.ndarray, y: np.ndarray) -> Captured:
             ended = loss._data
         changed = state.changed(step.watch.state())
         if changed is not None:
-            raise CaptureError(f"{changed} is changed by every call of the model or the loss, which is Python's work")
+            raise remembering(changed, found)
         for t, now, array in found.changed:
             if (now.shape, now.dtype) != (array.shape, array.dtype):
                 raise CaptureError(f"{describe(t)} becomes {now.dtype} of shape {now.shape} in the model or the loss")

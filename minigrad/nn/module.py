@@ -82,6 +82,8 @@ class Module:
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         module = super().__new__(cls)
+        if mode.capture is not None:
+            mode.capture.own.add(module)
         module.__dict__.update(training=True, _kinds={})
         return module
 
@@ -107,6 +109,8 @@ class Module:
         ordinary tensor, which no optimizer holds and no state_dict saves, and raises TypeError.
         """
         clock[0] += 1
+        if mode.capture is not None:
+            mode.capture.assigns(self, name)
         before = self._kinds.get(name)
         kind: str | None
         if before == "buffer" and value is not None:
