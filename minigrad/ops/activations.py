@@ -71,12 +71,12 @@ hardswish = elementwise("hardswish", lambda x: x * (np.minimum(np.maximum(x + 3,
     note="hardswish'(-3) = 0, hardswish'(3) = 1")
 
 softshrink = elementwise("softshrink", lambda x, lambd=0.5: x - np.minimum(np.maximum(x, -lambd), lambd),
-    vjp=lambda g, y, x, lambd: np.where((x > lambd) | (x < -lambd), g, 0),
+    vjp=lambda g, y, x, lambd: np.where(np.absolute(x) > lambd, g, 0),
     sympy="x, lambd: x - Min(Max(x, -lambd), lambd)", domain=(-3, 3), kinks=(-0.5, 0.5),
     note="softshrink'(-lambd) = softshrink'(lambd) = 0")
 
 hardshrink = elementwise("hardshrink", lambda x, lambd=0.5: np.where(np.absolute(x) <= lambd, 0, x),
-    vjp=lambda g, y, x, lambd: np.where((x > lambd) | (x < -lambd), g, 0),
+    vjp=lambda g, y, x, lambd: np.where(np.absolute(x) > lambd, g, 0),
     sympy="x, lambd: Piecewise((0, Abs(x) <= lambd), (x, True))", domain=(-3, 3), kinks=(-0.5, 0.5),
     note="hardshrink'(-lambd) = hardshrink'(lambd) = 0")
 

@@ -63,10 +63,9 @@ def _cholesky_rule(g, y, a, upper):
     # With l the factor: g_a = sym(l^-T phi(l.T g) l^-1), where phi takes the lower triangle and half the diagonal
     # (I. Murray 2016, "Differentiation of the Cholesky decomposition", arXiv:1602.07527).
     g, u = (transposed(g), y) if upper else (g, transposed(y))
-    n = g.shape[-1]
-    phi = triangle(np.matmul(u, g), lower=True) * np.where(np.eye(n, dtype=bool), 0.5, 1).astype(plain(g).dtype)
-    half = solve(u, phi)
-    return symmetric(transposed(solve(u, transposed(half))))
+    inside = np.matmul(u, g)
+    phi = (triangle(inside, lower=True) + triangle(inside, lower=True, strict=True)) * 0.5
+    return symmetric(solve(u, transposed(solve(u, phi))))
 
 
 def _written_cholesky(a, upper):
@@ -236,7 +235,7 @@ def over_gaps(k, gap):
 
 def columns_of(*gradients):
     """Which columns, that is, which vectors, get a gradient at all."""
-    found = [(plain(g) != 0).any(axis=-2) for g in gradients if plain(g).dtype != object]
+    found = [(plain(g) != 0).any(axis=-2) for g in gradients if g.dtype != object]
     return functools.reduce(np.logical_or, found) if found else None
 
 
@@ -249,7 +248,7 @@ def apart(x, values, used):
     if sizes.dtype == object:
         return x
     largest = np.max(sizes, axis=-1, initial=0).reshape(sizes.shape[:-1] + (1,) * (x.ndim - sizes.ndim + 1))
-    bound = largest * (10 * sizes.shape[-1] * float(np.finfo(sizes.dtype).eps))
+    bound = largest * (10 * sizes.shape[-1] * np.finfo(sizes.dtype).eps)
     return np.where(np.abs(plain(x)) <= bound, np.where(used, 0, np.inf).astype(sizes.dtype), x)
 
 

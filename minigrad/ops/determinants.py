@@ -88,7 +88,7 @@ def cofactors(a):
 
 
 def _slogdet_rule(g, y, a):
-    if plain(y).dtype != object and np.isneginf(plain(y)).any():
+    if y.dtype != object and np.isneginf(plain(y)).any():
         raise LinAlgError(
             "slogdet: the matrix is singular: the logarithm of its determinant is -inf, which has no slope; the "
             "gradient of det is exact there"

@@ -79,7 +79,7 @@ def add_picked(key, x, y):
     places = np.arange(n) if of_rows else np.arange(n).reshape(y.shape)
     places = places[key]  # counted from 0 on, and none is too large
     x = np.broadcast_to(x, places.shape + (y.shape[1:] if of_rows else ()))
-    index = np.ascontiguousarray(places.ravel())
+    index = places.ravel()
     add_rows(index, np.ascontiguousarray(x).reshape(index.size, -1), y.reshape(n, -1))
 
 

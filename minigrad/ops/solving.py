@@ -136,24 +136,24 @@ def inv(a):
     return each_matrix(np.linalg.inv, a, wrong=SINGULAR)
 
 
-def _by_right_hand_side(g, y, a, b):
+def _solved_back(g, a, b):
+    """The solution h of a.T @ h = g, which is the gradient by b."""
     if b.ndim == 1:
         return solve(transposed(a), g[..., None])[..., 0]
     return solve(transposed(a), g)
 
 
 def _by_matrix(g, y, a, b):
-    gb = _by_right_hand_side(g, y, a, b)
-    if b.ndim == 1:
-        return -gb[..., None] * y[..., None, :]
-    return -np.matmul(gb, transposed(y))
+    h = _solved_back(g, a, b)
+    return -h[..., None] * y[..., None, :] if b.ndim == 1 else -np.matmul(h, transposed(y))
 
 
 def _written_solution(a, b):
     return np.matmul(written_inv(a), b)
 
 
-@op(arity=2, numpy=np.linalg.solve, sympy=_written_solution, vjp=(_by_matrix, _by_right_hand_side),
+@op(arity=2, numpy=np.linalg.solve, sympy=_written_solution,
+    vjp=(_by_matrix, lambda g, y, a, b: _solved_back(g, a, b)),
     cases=[([(2, 2), (2, 1)], {}), ([(2, 2), (2,)], {}), ([(2, 1, 1), (1, 2)], {})])
 def solve(a, b):
     """The solution x of a @ x = b for square matrices a; b is a vector, or a (stack of) matrices of right-hand sides.
@@ -186,7 +186,7 @@ def triangle(a, lower, strict=False):
     return np.where(mask if lower else mask.T, a, 0)
 
 
-def _triangular_by_b(g, y, a, b, trans, lower, unit_diagonal):
+def _triangular_back(g, a, b, trans, lower, unit_diagonal):
     other = {0: 1, 1: 0}[trans]
     if b.ndim == 1:
         return solve_triangular_(a, g[..., None], other, lower, unit_diagonal)[..., 0]
@@ -194,8 +194,8 @@ def _triangular_by_b(g, y, a, b, trans, lower, unit_diagonal):
 
 
 def _triangular_by_a(g, y, a, b, trans, lower, unit_diagonal):
-    gb = _triangular_by_b(g, y, a, b, trans, lower, unit_diagonal)
-    ga = -gb[..., None] * y[..., None, :] if b.ndim == 1 else -np.matmul(gb, transposed(y))
+    h = _triangular_back(g, a, b, trans, lower, unit_diagonal)
+    ga = -h[..., None] * y[..., None, :] if b.ndim == 1 else -np.matmul(h, transposed(y))
     return triangle(transposed(ga) if trans else ga, lower, unit_diagonal)
 
 
@@ -204,7 +204,8 @@ def _written_triangular(a, b, trans, lower, unit_diagonal):
     return _written_solution(transposed(a) if trans else a, b)
 
 
-@op(arity=2, sympy=_written_triangular, vjp=(_triangular_by_a, _triangular_by_b),
+@op(arity=2, sympy=_written_triangular,
+    vjp=(_triangular_by_a, lambda g, y, a, b, **form: _triangular_back(g, a, b, **form)),
     cases=[([(2, 2), (2, 1)], {}), ([(2, 2), (2,)], {"lower": True, "trans": 1}),
            ([(2, 2), (2, 2)], {"unit_diagonal": True})])
 def solve_triangular_(a, b, trans=0, lower=False, unit_diagonal=False):
@@ -374,9 +375,9 @@ def _expm_rule(g, y, a):
     # The derivative of expm at a.T in direction g is a block of expm([[a.T, g], [0, a.T]]) (Van Loan 1978, "Computing
     # integrals involving the matrix exponential"). It is linear in g, which is scaled lest its size spoil the digits.
     n, t = a.shape[-1], transposed(a)
-    scale = 1 if plain(g).dtype == object else np.max(np.abs(plain(g)), initial=0) or 1
+    scale = 1 if g.dtype == object else np.max(np.abs(plain(g)), initial=1)
     g = g / scale
-    zero = np.zeros_like(plain(a))
+    zero = np.zeros_like(a)
     rows = [np.concatenate([t, g], -1), np.concatenate([zero, t], -1)]
     return expm(np.concatenate(rows, -2))[..., :n, n:] * scale
 
