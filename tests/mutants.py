@@ -8,7 +8,10 @@ A mutant is one rule with one operator, comparison, constant, name or call in it
 cards; the functions that they call, and the sum that undoes broadcasting, are mutated too, and so are the rules of the
 optimizers. The tests are collected once. A first run notes which test reaches which rule, and how long it takes; then
 each mutant gets a forked process with the tests that reach it, the quick ones first, until one fails. A mutant that
-never ends counts as noticed.
+never ends counts as noticed. (Times are those of the processor, which do not grow when others use it too.)
+
+What decides whether a kernel is the way is left alone: NumPy's way computes the same. So is what only the compiler
+calls, which has tests of its own.
 
 Some mutants compute the same as the rule. They stand in EQUIVALENT, with the reason. The score is the share of all
 others that the tests notice; below 100 %, or with a mistake in that table, the exit status is 1. To save time, those in
@@ -55,10 +58,20 @@ TESTS = [
     "optim/test_formulas.py",
 ]
 BRIEFLY = 5  # seconds' worth of tests for a mutant that is listed as equivalent
+PATIENCE = 60  # how many times the time of the processor may pass on the clock
+
+GUARDS = {"native", "of_one_kind"}  # whether arrays go to a kernel
 
 SLOWER = "this leads to the general case, which computes the same"
+SHAPE = "g has the shape of y"
 NDIM = "g has as many axes as y"
+SQUARE = "g, y and a are square, of one order"
 STRICT = "both are of one length, and strict= only makes sure of it"
+COMPARED = "a comparison has no slope"
+TRUE = "1 counts as True"
+REMAINS = "the walk adds up what remains to be added, since this input is broadcast"
+KERNEL = "y and the inputs are of one dtype, and the kernels take a g of another one too"
+LENGTH = "a loop takes as many steps as the first array is long"
 MATRICES = "g or y is a matrix beside a matrix exactly if the other input is one too"
 
 # Mutants that compute the same: the rule, the reason, and the mutated lines (for a lambda, all that it returns).
@@ -82,6 +95,20 @@ TABLE = [
      "np.where((x > hi) | (lo > y), g, 0)"),
     ("relu", "y = max(x, 0) is positive where x is",
      "where_positive(g, x)"),
+    ("where_positive[1]", SHAPE + ", and x has it up to broadcasting, which the walk undoes",
+     "np.zeros_like(y)", "np.zeros_like(x)"),
+    ("window_pick[1]", "values has the shape of x",
+     "np.zeros_like(values)"),
+    ("window_put[1]", SHAPE + ", and so has x",
+     "np.zeros_like(g)", "np.zeros_like(y)"),
+    ("hardtanh", "y = min(max(x, lo), hi): where lo < hi, y > lo says x > lo, and y < hi says x < hi",
+     "np.where((y > min_val) & (x < max_val), g, 0)", "np.where((x > min_val) & (y < max_val), g, 0)"),
+    ("hardswish", "y = x where x >= 3, and less than 3 elsewhere",
+     "np.where(y >= 3, g, np.where(x > -3, g * (2 * x + 3) / 6, 0))"),
+    ("hardshrink", "y is 0, or x where that is larger than lambd",
+     "np.where(np.absolute(y) > lambd, g, 0)"),
+    ("prelu[1]", "where x = 0, so is g * x",
+     "np.where(x >= 0, 0, g * x)"),
     ("fmax[0]", "y = fmax(a, b) is b or a, and a >= a",
      "np.where((a >= y) | np.isnan(b), g, 0)"),
     ("fmax[1]", "y = fmax(a, b) is b or a, and a >= a",
@@ -107,32 +134,92 @@ TABLE = [
      "g * ((i0(x) + iv_(x, v=-2)) / 2)"),
     ("j1", "J_-2 = J_2",
      "g * ((j0(x) - jv_(x, v=-2)) / 2)"),
-    ("_gru_back", "the start, which y was made of, has y's dtype, and g has it too",
-     "if kept and of_one_kind(y, gx, g, w, b):"),
-    ("_lstm_back", "the start, which y was made of, has the dtype of the gates' inputs",
-     "if kept and of_one_kind(y, start, start, w):"),
-    ("_expm_rule", "zeros are no part of a graph",
-     "zero = np.zeros_like(plain(g))"),
-    ("_svd_rule", "where u is square, u u^T gu = gu, and the term is 0",
-     "if True:  # u.shape[-2] > u.shape[-1]"),
+    ("_pinv_rule", SLOWER,
+     "if False:  # a.shape[-2] < a.shape[-1]", "if a.shape[-2] < a.shape[-2]:",
+     "if g.shape[-2] < a.shape[-1]:", "if y.shape[-2] < a.shape[-1]:",
+     "if a.shape[-2] < g.shape[-1]:", "if a.shape[-2] < y.shape[-1]:"),
+    ("_expm_rule", SQUARE,
+     "n, t = (g.shape[-1], transposed(a))", "n, t = (y.shape[-1], transposed(a))",
+     "n, t = (a.shape[-2], transposed(a))", "zero = np.zeros_like(g)", "zero = np.zeros_like(y)"),
+    ("_expm_rule", "to symbols, any scale will do; g holds them if y and a do",
+     "scale = np.max(np.abs(plain(g)), initial=1)",
+     "scale = 2 if g.dtype == object else np.max(np.abs(plain(g)), initial=1)",
+     "scale = -1 if g.dtype == object else np.max(np.abs(plain(g)), initial=1)",
+     "scale = 1 if y.dtype == object else np.max(np.abs(plain(g)), initial=1)",
+     "scale = 1 if a.dtype == object else np.max(np.abs(plain(g)), initial=1)"),
+    ("_expm_rule", "the scale is to be positive, and not much smaller than g",
+     "scale = 1 if g.dtype == object else np.max(np.abs(plain(g)), initial=2)"),
+    ("_qr_rule", "with as many columns as rows, there is no more to join",
+     "wide = a.shape[-1] >= k", "if True:  # wide"),
+    ("apart", "used and x have as many axes",
+     "largest = np.max(sizes, axis=-1, initial=0).reshape(sizes.shape[:-1] + (1,) * (used.ndim - sizes.ndim + 1))"),
+    ("apart", "some bound that grows with rounding",
+     "bound = largest * (11 * sizes.shape[-1] * np.finfo(sizes.dtype).eps)",
+     "bound = largest * (10 * sizes.shape[-0] * np.finfo(sizes.dtype).eps)"),
+    ("apart", COMPARED,
+     "return np.where(np.abs(x) <= bound, np.where(used, 0, np.inf).astype(sizes.dtype), x)"),
+    ("apart_in_pairs", TRUE,
+     "return np.where(np.eye(values.shape[-1]), 1, apart(x, values, pairs))"),
+    ("apart_in_pairs", "x has a row and a column for each value",
+     "return np.where(np.eye(x.shape[-1], dtype=bool), 1, apart(x, values, pairs))"),
+    ("apart_in_pairs", "on the diagonal, 0 is divided by it; any number will do",
+     "return np.where(np.eye(values.shape[-1], dtype=bool), 2, apart(x, values, pairs))",
+     "return np.where(np.eye(values.shape[-1], dtype=bool), -1, apart(x, values, pairs))"),
+    ("columns_of", COMPARED,
+     "found = [(g != 0).any(axis=-2) for g in gradients if g.dtype != object]"),
+    ("diagonal", TRUE,
+     "return np.where(np.eye(x.shape[-1]), x[..., None, :], 0)"),
+    ("_regular", COMPARED,
+     "r = r"),
+    ("triangle", "the matrices are square",
+     "n = a.shape[-2]"),
+    ("triangle", TRUE,
+     "mask = np.tri(n, k=-1 if strict else 0)"),
+    ("minors", "a is square",
+     "return a[(...,) + others(a.shape[-2])]"),
+    ("products_of_the_others", TRUE,
+     "eye = np.eye(s.shape[-1])"),
+    ("products_of_the_others", "what the diagonal adds to the sums is taken off again",
+     "return np.where(eye, 1, product_of_the_others(np.ones_like(plain(s)), None, rows, -1, False))"),
+    ("products_of_the_others", "ones have no slope",
+     "return np.where(eye, 0, product_of_the_others(np.ones_like(s), None, rows, -1, False))"),
+    ("signs", "a is square, and i - j is even exactly if i + j is",
+     "i = np.arange(a.shape[-2])", "return (1 - 2 * ((i[:, None] - i) % 2)).astype(a.dtype)"),
+    ("_svd_rule", "where u or v is square, u u^T gu = gu, and the term is 0",
+     "if True:  # u.shape[-2] > u.shape[-1]", "if u.shape[-2] >= u.shape[-1]:",
+     "if True:  # v.shape[-2] > v.shape[-1]", "if v.shape[-2] >= v.shape[-1]:"),
     ("arcsinh", "a length has no sign",
      "g / np.hypot(-1, x)"),
     ("_off_origin", "what is divided by it there is 0; any number will do",
      "return np.where(r == 0, 2, r)", "return np.where(r == 0, -1, r)"),
     ("root", "the root y of x is 0 where x is 0, and only there",
      "g / (n * np.where(x == 0, np.inf, y) ** (n - 1))"),
+    ("products_before", "one step more multiplies by ones",
+     "while step <= len(x):"),
+    ("_by_choice_of_known", "where y is nan, no x is known, and elsewhere only what equals y is chosen",
+     "return np.where(y == x, _shared((x == y) | (y != y), g, x, axis, keepdims), 0)",
+     "return np.where(x == y, _shared((x == y) | (y != y), g, x, axis, keepdims), 0)"),
+    ("_by_choice_of_known", "y, spread, has the shape of x, and its dtype",
+     "return np.where(x == x, _shared((x == y) | (y != y), g, y, axis, keepdims), 0)"),
     ("_shared", "g and x are of one dtype",
      "ties = spread(np.add.reduce(chosen.astype(g.dtype), axis=axis, keepdims=keepdims), x, axis, keepdims)"),
     ("_part", NDIM,
      "return g[along(axis % y.ndim, slice(start, start + xs[i].shape[axis]))]"),
     ("stack", NDIM,
      "g[along(axis % y.ndim, i)]"),
-    ("scatter", SLOWER + ": np.add.at takes any key",
+    ("picking.scatter", SLOWER + ": np.add.at takes any key",
      "if False:  # picks_once(key)", "if False:  # y.ndim == 1 and isinstance(key, np.ndarray)",
      "if y.ndim == 0 and isinstance(key, np.ndarray):", "if y.ndim == -1 and isinstance(key, np.ndarray):"),
     ("picks_once", SLOWER + " of scatter and setitem",
      "parts = (key,)", "parts = key if key is tuple else (key,)",
      "return all((isinstance(k, slice | int | np.integer | None | type(...)) and is_mask(k) for k in parts))"),
+    ("add_picked", "the kernel takes rows that are not contiguous too",
+     "add_rows(index, x.reshape(index.size, -1), y.reshape(n, -1))"),
+    ("add_picked", "to NumPy, any negative length is the one to be found",
+     "add_rows(index, np.ascontiguousarray(x).reshape(index.size, -2), y.reshape(n, -1))",
+     "add_rows(index, np.ascontiguousarray(x).reshape(index.size, -1), y.reshape(n, -2))"),
+    ("stands_in", SLOWER + " of scatter",
+     "return (isinstance(k, StandIn) for k in (key if type(key) is tuple else (key,)))"),
     ("leading", "more axes than needed only take more space",
      "if True:  # any((k is ... for k in parts))", "if (k is ... for k in parts):",
      "if any((k is not ... for k in parts)):", "return shape", "return shape[:]"),
@@ -152,28 +239,73 @@ TABLE = [
     ("_by_stop", NDIM + ", and its dtype",
      "n, i = _steps(y, num, endpoint, axis)"),
     ("_matmul_by_a", SLOWER,
-     "if False:  # a.ndim == b.ndim == 2", "if a.ndim == b.ndim == 0:", "if a.ndim == b.ndim == -2:"),
+     "if False:  # a.ndim == b.ndim == 2", "if a.ndim == b.ndim == 0:", "if a.ndim == b.ndim == -2:",
+     "if False:  # b.ndim == 2 < a.ndim", "if a.ndim == 2 < a.ndim:", "if b.ndim == 0 < a.ndim:",
+     "if b.ndim == -2 < a.ndim:", "if b.ndim == 2 < b.ndim:", "if g.ndim == 2 < a.ndim:", "if y.ndim == 2 < a.ndim:",
+     "if b.ndim == 2 <= a.ndim:", "if b.ndim == 2 >= a.ndim:", "if b.ndim == 2 < g.ndim:", "if b.ndim == 2 < y.ndim:"),
     ("_matmul_by_a", "with a matrix, np.dot multiplies a vector or a stack as np.matmul does",
-     "if b.ndim == b.ndim == 2:", "if a.ndim != b.ndim == 2:"),
+     "if b.ndim == b.ndim == 2:", "if a.ndim != b.ndim == 2:", "return np.dot(g, b.T).reshape(a.shape)"),
     ("_matmul_by_a", MATRICES,
      "if g.ndim == b.ndim == 2:", "if y.ndim == b.ndim == 2:",
      "if a.ndim == g.ndim == 2:", "if a.ndim == y.ndim == 2:"),
     ("_matmul_by_b", SLOWER,
-     "if False:  # a.ndim == b.ndim == 2", "if a.ndim == b.ndim == 0:", "if a.ndim == b.ndim == -2:"),
+     "if False:  # a.ndim == b.ndim == 2", "if a.ndim == b.ndim == 0:", "if a.ndim == b.ndim == -2:",
+     "if False:  # b.ndim == 2 < a.ndim", "if a.ndim == 2 < a.ndim:", "if b.ndim == 0 < a.ndim:",
+     "if b.ndim == -2 < a.ndim:", "if b.ndim == 2 < b.ndim:", "if g.ndim == 2 < a.ndim:", "if y.ndim == 2 < a.ndim:",
+     "if b.ndim == 2 <= a.ndim:", "if b.ndim == 2 >= a.ndim:", "if b.ndim == 2 < g.ndim:", "if b.ndim == 2 < y.ndim:"),
     ("_matmul_by_b", MATRICES,
      "if g.ndim == b.ndim == 2:", "if y.ndim == b.ndim == 2:",
      "if a.ndim == g.ndim == 2:", "if a.ndim == y.ndim == 2:"),
     ("_matmul_by_b", "a has one axis, so the new axis 1 is the last one",
      "return np.expand_dims(a, 1) * np.expand_dims(g, -2) if b.ndim > 1 else a * g",
      "return np.expand_dims(a, --1) * np.expand_dims(g, -2) if b.ndim > 1 else a * g"),
+    ("_gelu_tanh_slope", "without out=, tanh takes new memory",
+     "return loops.over_elements(gelu_tanh_slope_loop, x, g, out=np.tanh(t))"),
+    ("_softmax_rule", "a copy that is not contiguous is copied again",
+     "return loops.softmax_slope(np.array(g), y)"),
+    ("_safe_softmax_slope", "a copy that is not contiguous is copied again",
+     "return loops.softmax_slope(np.array(g), y)"),
+    ("masked", "to the dtype that it has, astype is a copy",
+     "return scores + mask.astype(scores.dtype)"),
+    ("_weights", "contiguous or not, it is the same matrix",
+     "scores = np.matmul(q * scale, np.swapaxes(k, -1, -2))"),
+    ("_softmax_rule", NDIM + ", and so has x",
+     "if loops.native(g, y) and _is_last(axis, g):", "if loops.native(g, y) and _is_last(axis, x):"),
+    ("_log_softmax_rule", NDIM + ", and so has x",
+     "if loops.native(g, y) and _is_last(axis, g):", "if loops.native(g, y) and _is_last(axis, x):"),
+    ("_by_bias", NDIM + ", and so have x and w",
+     "return np.add.reduce(g, axis=(0, *range(2, y.ndim)))", "return np.add.reduce(g, axis=(0, *range(2, x.ndim)))",
+     "return np.add.reduce(g, axis=(0, *range(2, w.ndim)))"),
     ("_attention_rule", "contiguous or not, it is the same matrix",
      "g_scores = np.matmul(g, np.swapaxes(v, -1, -2))"),
-    ("_rnn_back", "g comes in the dtype of y, and else the steps in NumPy's words compute the same",
-     "if of_one_kind(g, gx, start, w):"),
-    ("_gru_back", "the steps in NumPy's words compute the same",
-     "if False:  # kept and of_one_kind(y, gx, start, w, b)"),
+    ("_cofactors_rule", SLOWER,
+     "if True:  # a.shape[-1] <= SMALL"),
+    ("_cofactors_rule", "whatever the order, both ways compute the same",
+     "if g.shape[-1] <= SMALL:", "if y.shape[-1] <= SMALL:", "if a.shape[1] <= SMALL:", "if a.shape[-2] <= SMALL:",
+     "if a.shape[-0] <= SMALL:", "if a.shape[--1] <= SMALL:", "if a.shape[-1] < SMALL:"),
+    ("_cofactors_rule", SQUARE,
+     "slopes = (g * signs(g))[..., None, None] * cofactors(minors(a))",
+     "slopes = (g * signs(y))[..., None, None] * cofactors(minors(a))",
+     "return scatter(slopes, (..., *others(g.shape[-1])), a.shape)",
+     "return scatter(slopes, (..., *others(y.shape[-1])), a.shape)",
+     "return scatter(slopes, (..., *others(a.shape[-2])), a.shape)",
+     "return scatter(slopes, (..., *others(a.shape[-1])), g.shape)",
+     "return scatter(slopes, (..., *others(a.shape[-1])), y.shape)",
+     "u, s, v = svd_parts(svd_(a), g)", "u, s, v = svd_parts(svd_(a), y)"),
+    ("_cofactors_rule", "signs are 1 or -1, and so are, up to rounding, determinants of orthogonal matrices",
+     "slopes = (g / signs(a))[..., None, None] * cofactors(minors(a))",
+     "sign = (np.linalg.det(plain(u)) * np.linalg.det(plain(v)))[..., None, None]",
+     "sign = np.sign(np.linalg.det(plain(u)) / np.linalg.det(plain(v)))[..., None, None]"),
+    ("_cofactors_rule", "a sign has no slope",
+     "sign = np.sign(np.linalg.det(u) * np.linalg.det(plain(v)))[..., None, None]",
+     "sign = np.sign(np.linalg.det(plain(u)) * np.linalg.det(v))[..., None, None]"),
+    ("_cofactors_rule", TRUE + ", and the rows of a diagonal matrix have the sums of its columns",
+     "eye = np.eye(s.shape[-1])",
+     "sums = np.matmul(products, np.add.reduce(np.where(eye, h, 0), axis=-2)[..., None])"),
     ("_slogdet_rule", "g holds symbols if y does",
-     "if plain(g).dtype != object and np.isneginf(plain(y)).any():"),
+     "if g.dtype != object and np.isneginf(plain(y)).any():"),
+    ("_slogdet_rule", "a holds symbols if y does; " + COMPARED,
+     "if a.dtype != object and np.isneginf(plain(y)).any():", "if y.dtype != object and np.isneginf(y).any():"),
     ("linear[0]", "w is a matrix, with which np.dot multiplies a stack as it does all rows of it",
      "np.dot(g, w)",
      "np.dot(rows(g), w).reshape(x.shape)",
@@ -186,8 +318,113 @@ TABLE = [
      "np.dot(g, w) if g.ndim == 0 else np.dot(rows(g), w).reshape(x.shape)",
      "np.dot(g, w) if g.ndim == -2 else np.dot(rows(g), w).reshape(x.shape)",
      "np.dot(g, w) if g.ndim == 2 else np.dot(g, w).reshape(x.shape)"),
-    ("linear[2]", "the walk adds up all rows of g, since b was broadcast along them",
+    ("linear[2]", REMAINS,
      "g"),
+    ("_gradients", "g has the shape and dtype of x, and weight has the dtype too",
+     "n, m = (g.size // weight.size, weight.size)", "axes, samples = _axes(g, weight)",
+     "gx, blocks = (np.empty(g.shape, x.dtype), -(-n // BLOCK))",
+     "gx, blocks = (np.empty(x.shape, g.dtype), -(-n // BLOCK))",
+     "gx, blocks = (np.empty(x.shape, weight.dtype), -(-n // BLOCK))",
+     "sums = np.zeros((2, blocks, m), g.dtype)", "sums = np.zeros((2, blocks, m), weight.dtype)"),
+    ("_gradients", "True and False are 1 and 0",
+     "arrays = (loops.matrix(g, m), loops.matrix(x, m), weight.ravel(), eps, centred, gx.reshape(n, m))"),
+    ("_gradients", "how many blocks are worth a thread changes no result",
+     "normalise_back.over(blocks, BLOCK * m, *arrays, *sums)",
+     "normalise_back.over(blocks, loops.grain(BLOCK / m), *arrays, *sums)"),
+    ("_gradients", REMAINS,
+     "return (gx, g * h, np.add.reduce(g, axis=samples))", "return (gx, np.add.reduce(g * h, axis=samples), g)"),
+    ("_axes", REMAINS,
+     "return (tuple(range(x.ndim - weight.ndim, x.ndim)), tuple(range(x.ndim - x.ndim)))",
+     "return (tuple(range(x.ndim - weight.ndim, x.ndim)), tuple(range(weight.ndim - weight.ndim)))"),
+    ("standardize", "of two, the last is number 1",
+     "_by_sample(g, y, _centred_and_scale(x, axis, eps, True)[-1], axis, True)"),
+    ("_gru_back", SLOWER,
+     "kept = GATES.of(g)", "kept = GATES.of(gx)", "kept = GATES.of(start)", "kept = GATES.of(w)", "kept = GATES.of(b)"),
+    ("_gru_back", "what is kept comes from kernels, and so from arrays of one kind",
+     "if kept or of_one_kind(y, gx, start, w, b):"),
+    ("_gru_back", KERNEL,
+     "g, w = compact(g, w)", "g, w = compact(g.astype(y.dtype), w)", "g, w = compact(g.astype(y.dtype, copy=True), w)",
+     "g, w = compact(g.astype(g.dtype, copy=False), w)", "g, w = compact(g.astype(gx.dtype, copy=False), w)",
+     "g, w = compact(g.astype(start.dtype, copy=False), w)", "g, w = compact(g.astype(w.dtype, copy=False), w)",
+     "g, w = compact(g.astype(b.dtype, copy=False), w)"),
+    ("_gru_back", "gates that are not kept are computed anew",
+     "gates = PARTS.of(g) or _gru_gates(gx, np.matmul(y[:-1], w.T) + b)",
+     "gates = PARTS.of(gx) or _gru_gates(gx, np.matmul(y[:-1], w.T) + b)",
+     "gates = PARTS.of(start) or _gru_gates(gx, np.matmul(y[:-1], w.T) + b)",
+     "gates = PARTS.of(w) or _gru_gates(gx, np.matmul(y[:-1], w.T) + b)",
+     "gates = PARTS.of(b) or _gru_gates(gx, np.matmul(y[:-1], w.T) + b)"),
+    ("_lstm_back", SLOWER,
+     "kept = GATES.of(g)", "kept = GATES.of(gx)", "kept = GATES.of(start)", "kept = GATES.of(w)"),
+    ("_lstm_back", "what is kept comes from kernels, and so from arrays of one kind",
+     "if kept or of_one_kind(y, gx, start, w):"),
+    ("_lstm_back", KERNEL,
+     "g, w = compact(g, w)", "g, w = compact(g.astype(y.dtype), w)", "g, w = compact(g.astype(y.dtype, copy=True), w)",
+     "g, w = compact(g.astype(g.dtype, copy=False), w)", "g, w = compact(g.astype(gx.dtype, copy=False), w)",
+     "g, w = compact(g.astype(start.dtype, copy=False), w)", "g, w = compact(g.astype(w.dtype, copy=False), w)"),
+    ("_lstm_back", "gates that are not kept are computed anew",
+     "gates = PARTS.of(g) or (*_lstm_gates(gx + np.matmul(y[0, :-1], w.T)), np.tanh(y[1, 1:]))",
+     "gates = PARTS.of(gx) or (*_lstm_gates(gx + np.matmul(y[0, :-1], w.T)), np.tanh(y[1, 1:]))",
+     "gates = PARTS.of(start) or (*_lstm_gates(gx + np.matmul(y[0, :-1], w.T)), np.tanh(y[1, 1:]))",
+     "gates = PARTS.of(w) or (*_lstm_gates(gx + np.matmul(y[0, :-1], w.T)), np.tanh(y[1, 1:]))"),
+    ("_rnn_back", KERNEL,
+     "g, y, w = compact(g, y, w)", "g, y, w = compact(g.astype(y.dtype), y, w)",
+     "g, y, w = compact(g.astype(y.dtype, copy=True), y, w)", "g, y, w = compact(g.astype(g.dtype, copy=False), y, w)",
+     "g, y, w = compact(g.astype(gx.dtype, copy=False), y, w)",
+     "g, y, w = compact(g.astype(start.dtype, copy=False), y, w)",
+     "g, y, w = compact(g.astype(w.dtype, copy=False), y, w)"),
+    ("_gru_back", "in a step, gates are matrices",
+     "dz, dp = (np.concatenate([by_r, by_u, by_n], 1), np.concatenate([by_r, by_u, by_n * r], -1))",
+     "dz, dp = (np.concatenate([by_r, by_u, by_n], --1), np.concatenate([by_r, by_u, by_n * r], -1))",
+     "dz, dp = (np.concatenate([by_r, by_u, by_n], -1), np.concatenate([by_r, by_u, by_n * r], 1))",
+     "dz, dp = (np.concatenate([by_r, by_u, by_n], -1), np.concatenate([by_r, by_u, by_n * r], --1))"),
+    ("_gru_back", LENGTH,
+     "(d,), (dz, dp) = loop(body, [g[-1]], [g[:-1], y, *gates], reverse=True)",
+     "(d,), (dz, dp) = loop(body, [g[-1]], [g[:-1], y[:], *gates], reverse=True)"),
+    ("loop", "no rule says how many steps there are, which mg.scan does",
+     "length = len(xs[0])", "length = len(xs[0]) if length is None else body",
+     "length = len(xs[0]) if length is None else carry", "length = len(xs[0]) if length is None else xs"),
+    ("loop", "only what is compiled is kept",
+     "if False:  # kept(carry + xs)", "if kept(xs + xs):", "if kept(carry + carry):"),
+    ("kept", "only what is compiled is kept",
+     "return mode.capture is not None and mode.levels and (not any((isinstance(x, Tensor) for x in arrays)))",
+     "return mode.capture is not None and (not mode.levels) and any((isinstance(x, Tensor) for x in arrays))",
+     "return mode.capture is not None and (not mode.levels) and (not (isinstance(x, Tensor) for x in arrays))",
+     "return mode.capture is not None and (not mode.levels) and (not any((x for x in arrays)))"),
+    ("softmax_weights", "where x = -inf, the weight is 0, whatever is subtracted; and x is so where y is",
+     "return np.exp(x - np.where(x == -np.inf, 0, y))", "return np.exp(x - np.where(y == -np.inf, 1, y))"),
+    ("_logistic", "either computes a sigmoid, and its derivatives",
+     "return sigmoid.forward(x)", "return sigmoid(x)"),
+    ("reduce.kept", "a number has no axes, whichever are kept",
+     "axes = {i % (x.ndim or 2) for i in ((axis,) if isinstance(axis, int | np.integer) else axis)}",
+     "axes = {i % (x.ndim or -1) for i in ((axis,) if isinstance(axis, int | np.integer) else axis)}"),
+    ("run", STRICT,
+     "return (carry, [np.stack(column) for column in zip(*ys)])",
+     "return (carry, [np.stack(column) for column in zip(*ys, strict=False)])"),
+    ("_lstm_back", "in a step, gates are matrices",
+     "dz = np.concatenate(parts, 1)", "dz = np.concatenate(parts, --1)"),
+    ("_lstm_back", LENGTH,
+     "d, (dz,) = loop(body, [g[0, -1], g[1, -1]], [g[0, :-1], g[1, :], y[1, :-1], *gates], reverse=True)",
+     "d, (dz,) = loop(body, [g[0, -1], g[1, -1]], [g[0, :-1], g[1, :-1], y[1, :], *gates], reverse=True)"),
+    ("_lstm_back", "of h and c, the last is number 1",
+     "step = lstm_step_back.repeated(g, y, kept[0], d[0], d[-1], dz)",
+     "gates = PARTS.of(y) or (*_lstm_gates(gx + np.matmul(y[0, :-1], w.T)), np.tanh(y[-1, 1:]))",
+     "d, (dz,) = loop(body, [g[0, -1], g[-1, -1]], [g[0, :-1], g[1, :-1], y[1, :-1], *gates], reverse=True)",
+     "d, (dz,) = loop(body, [g[0, -1], g[1, -1]], [g[0, :-1], g[-1, :-1], y[1, :-1], *gates], reverse=True)",
+     "d, (dz,) = loop(body, [g[0, -1], g[1, -1]], [g[0, :-1], g[1, :-1], y[-1, :-1], *gates], reverse=True)"),
+    ("_gru_rule", REMAINS,
+     "return (dz, by_start, _by_recurrent_weight(dp, y[:-1]), dp)",
+     "return (dz, by_start, _by_recurrent_weight(dp, y[:-1]), np.add.reduce(dp))"),
+    ("_recurrence_by_a", SHAPE + ", and so have a and b",
+     "axis %= g.ndim", "axis %= a.ndim", "axis %= b.ndim",
+     "return concatenate([np.zeros_like(g[along(axis, slice(1))]), products], axis)",
+     "return concatenate([np.zeros_like(y[along(axis, slice(1))]), products], axis)",
+     "return concatenate([np.zeros_like(b[along(axis, slice(1))]), products], axis)"),
+    ("_cumprod_rule", SHAPE,
+     "return (before(y, along, 1) * recurrence(x.reshape(g.shape), g, along, True)).reshape(x.shape)"),
+    ("_logcumsumexp_rule", SHAPE,
+     "along, x_ = (axis or 0, x.reshape(g.shape))"),
+    ("_to_the_latest", SHAPE,
+     "x_ = x.reshape(g.shape)"),
     ("_einsum_rule", STRICT,
      "others = [(t, x) for j, (t, x) in enumerate(zip(terms, xs)) if j != i] + [(out, g)]",
      "others = [(t, x) for j, (t, x) in enumerate(zip(terms, xs, strict=False)) if j != i] + [(out, g)]",
@@ -210,6 +447,10 @@ TABLE = [
      "return np.dot(np.ones(len(g), g.dtype), g)",
      "return np.add.reduce(g, axis=0)",
      "return np.dot(np.ones(len(g), g.dtype), g) if len(g) <= 1024 else np.add.reduce(g, axis=0)",
+     "return np.dot(np.ones(len(g), g.dtype), g) if len(g) < 1024 else np.add.reduce(g)",
+     "return np.dot(np.ones(len(g), g.dtype), g) if len(g) < 1025 else np.add.reduce(g, axis=0)",
+     "return np.dot(np.ones(len(g), g.dtype), g) if len(g) < 0 else np.add.reduce(g, axis=0)",
+     "return np.dot(np.ones(len(g), g.dtype), g) if len(g) < -1024 else np.add.reduce(g, axis=0)",
      "return np.dot(np.ones(len(g), g.dtype), g) if len(g) >= 1024 else np.add.reduce(g, axis=0)"),
 ]  # fmt: skip
 EQUIVALENT = {(rule, line): reason for rule, reason, *lines in TABLE for line in lines}
@@ -245,7 +486,11 @@ def targets() -> list[Target]:
                 found[f.__code__] = target(f.__name__, f)
                 todo.append(found[f.__code__])
     of_optimizers = [f for f in vars(optimizers).values() if isinstance(f, FunctionType)]
-    return [*found.values(), *(target(f.__name__, f) for f in of_optimizers)]
+    named: dict[str, Target] = {}
+    for rule in [*found.values(), *(target(f.__name__, f) for f in of_optimizers)]:
+        name = rule.name if rule.name not in named else f"{rule.function.__module__.split('.')[-1]}.{rule.name}"
+        named[name] = rule._replace(name=name)
+    return list(named.values())
 
 
 def within(rule: FunctionType) -> list[FunctionType]:
@@ -259,7 +504,7 @@ def helpers(rule: Target) -> Iterator[FunctionType]:
     public = [id(value) for value in vars(minigrad.ops).values()]
     for value in globals_of(rule).values():
         if isinstance(value, FunctionType) and value.__module__.startswith("minigrad.ops") and id(value) not in public:
-            yield from within(value)
+            yield from (f for f in within(value) if f.__name__ not in GUARDS)
 
 
 def globals_of(rule: Target) -> dict[str, Any]:
@@ -310,6 +555,14 @@ SWAPS: dict[type, tuple[type, ...]] = {
 }  # fmt: skip
 
 
+def is_guard(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in GUARDS
+
+
+def is_compilers(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and ast.unparse(node.func).startswith("mode.capture.")
+
+
 def replacements(node: ast.AST, arguments: dict[str, list[str]]) -> Iterator[ast.AST]:
     """What may stand in place of a node."""
     yield from (swap() for swap in SWAPS.get(type(node), ()))
@@ -340,8 +593,11 @@ def replacements(node: ast.AST, arguments: dict[str, list[str]]) -> Iterator[ast
         case ast.IfExp(body=body, orelse=orelse):
             yield body
             yield orelse
-        case ast.If(body=statements, orelse=orelse):
-            yield from (ast.If(ast.Constant(choice), statements, orelse) for choice in (True, False))
+        case ast.If(test=test, body=statements, orelse=orelse):
+            choices = {True, False}
+            if any(is_guard(part) for part in ast.walk(test)):
+                choices.remove(isinstance(test, ast.UnaryOp))  # `if not native(x)`: NumPy's way
+            yield from (ast.If(ast.Constant(choice), statements, orelse) for choice in choices)
 
 
 def places(node: ast.AST, statement: ast.AST) -> Iterator[tuple[ast.AST, str, int | None, ast.AST]]:
@@ -352,7 +608,7 @@ def places(node: ast.AST, statement: ast.AST) -> Iterator[tuple[ast.AST, str, in
         for i, child in enumerate(value) if isinstance(value, list) else [(None, value)]:
             if isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant):
                 continue  # a docstring
-            if isinstance(child, ast.AST):
+            if isinstance(child, ast.AST) and not is_guard(child) and not is_compilers(child):
                 inside = child if isinstance(child, ast.stmt) else statement
                 yield node, field, i, inside
                 yield from places(child, inside)
@@ -522,31 +778,35 @@ class Tests:
                     tell(rule, ran.add)
             for name in self.items:
                 ran.clear()
-                start = time.perf_counter()
+                start = time.process_time()
                 passed = self.run(name)
-                seconds = time.perf_counter() - start
+                seconds = time.process_time() - start
                 notes[name] = Note(passed, seconds, ran | anyway if "optim/" in name else set(ran))
             return notes
 
         return forked(work)[1]
 
     def killer(self, install: Callable[[], None], tests: list[tuple[str, float]]) -> str | None:
-        """The first test that notices; tests come with the time that they may take."""
+        """The first test that notices; tests come with the time of the processor that they may take."""
 
         def work() -> str | None:
             _, hard = resource.getrlimit(resource.RLIMIT_DATA)
             resource.setrlimit(resource.RLIMIT_DATA, (8 << 30, hard))  # a wrong shape can ask for any amount
+            signal.signal(signal.SIGPROF, signal.SIG_DFL)
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
             self.hasty = True
             install()
             for name, seconds in tests:
-                signal.setitimer(signal.ITIMER_REAL, seconds)
+                signal.setitimer(signal.ITIMER_PROF, seconds)
+                signal.setitimer(signal.ITIMER_REAL, PATIENCE * seconds)  # for what waits for ever
                 if not self.run(name):
                     return name
             return None
 
         status, result = forked(work)
-        return result if status == 0 else "no end" if status == -signal.SIGALRM else f"the process died ({status})"
+        if status in (-signal.SIGPROF, -signal.SIGALRM):
+            return "no end"
+        return result if status == 0 else f"the process died ({status})"
 
 
 # ---- the score -----------------------------------------------------------------------------------------------------
