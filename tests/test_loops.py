@@ -45,7 +45,10 @@ def the_same(f, arrays, rng):
 ROWS = {
     "softmax": mg.softmax, "log_softmax": mg.log_softmax, "safe_softmax": safe_softmax, "gelu": mg.gelu,
     "erf": mg.erf,
-    "gelu_tanh": lambda x: mg.gelu(x, "tanh"), "softmax of other axes": lambda x: mg.softmax(x, 0),
+    "gelu_tanh": lambda x: mg.gelu(x, "tanh"), "softmax of other axes": lambda x: mg.softmax(x, 0) + mg.softmax(x, 1),
+    "log_softmax of other axes": lambda x: mg.log_softmax(x, 0) + mg.log_softmax(x, 1),
+    "softmax beside x, with one gradient for both": lambda x: mg.softmax(x) + x,
+    "safe_softmax beside x, with one gradient for both": lambda x: safe_softmax(x) + x,
     "layer_norm": lambda x: mg.layer_norm(x, x.shape[-1]),
     "layer_norm of two axes": lambda x: mg.layer_norm(x, x.shape[-2:]),
     "rms_norm": lambda x: mg.rms_norm(x, x.shape[-1]),
@@ -71,6 +74,8 @@ def test_weight_and_bias(dtype, rows, n, rng):
     arrays = [rng.standard_normal(shape).astype(dtype) for shape in [(rows, n), (n,), (n,)]]
     the_same(lambda x, w, b: mg.layer_norm(x, n, w, b), arrays, rng)
     the_same(lambda x, w: mg.rms_norm(x, n, w), arrays[:2], rng)
+    arrays = [rng.standard_normal(shape).astype(dtype) for shape in [(rows, 2, n), (2, n), (2, n)]]
+    the_same(lambda x, w, b: mg.layer_norm(x, (2, n), w, b), arrays, rng)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -91,6 +96,15 @@ def test_attention(dtype, lead, lengths, rng, layout, kind, shared):
     shapes = [(*lead, rows, width), (*of_keys, columns, width), (*of_keys, columns, out)]
     arrays = [LAYOUTS[layout](rng.standard_normal(shape).astype(dtype)) for shape in shapes]
     the_same(lambda *qkv: F.scaled_dot_product_attention(*qkv, **masks[kind]), arrays, rng)
+
+
+@pytest.mark.parametrize("mask", [{}, {"is_causal": True}, {"attn_mask": np.tri(4, k=1) > 0}, {"attn_mask": np.tri(4)}])
+def test_few_large_queries(mask):
+    """Their scores are few, and stay with NumPy."""
+    arrays = list(np.random.default_rng(0).standard_normal((3, 4, 64)))
+    for a, b in zip(*(by(n, lambda *qkv: F.scaled_dot_product_attention(*qkv, **mask), arrays) for n in (100, 10**9)),
+                    strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-13, atol=1e-14)
 
 
 def test_large_queries_without_keys():

@@ -135,6 +135,14 @@ def test_binary_cross_entropy_of_extreme_scores(target):
     )
 
 
+def test_the_slope_by_the_target_of_certain_probabilities():
+    """The loss is linear in the target, so its slope is what torch's loss rises by from 0 to 1, at most by 100."""
+    x, target = np.array([0.0, 1.0, 0.5, 1e-30]), leaf(np.full(4, 0.25))
+    (slope,) = gradients(nf.binary_cross_entropy(x, target, reduction="sum"), None, [target])
+    low, high = (F.binary_cross_entropy(*map(torch.from_numpy, (x, t)), reduction="none") for t in (x * 0, x * 0 + 1))
+    np.testing.assert_allclose(slope.data, high - low, rtol=1e-14, atol=1e-15)
+
+
 @pytest.mark.parametrize("name", [*ELEMENTWISE, "cross_entropy"])
 def test_float32_stays_float32(name):
     x = leaf(np.ones((2, 3), np.float32))

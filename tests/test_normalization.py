@@ -46,7 +46,7 @@ def test_eps_of_rms_norm_is_that_of_the_dtype():
     assert mg.rms_norm(tiny.astype(float), 4).numpy()[0, 0] == pytest.approx(1e-4 / np.sqrt(1e-8 + 2.0**-52))
 
 
-def test_constant_samples_and_samples_of_one():
+def test_constant_samples_and_samples_of_one_or_of_nothing():
     x = leaf(np.full((2, 3), 7.0))
     y = mg.layer_norm(x, 3)
     y.backward(np.array([[1.0, 2.0, 4.0]] * 2))
@@ -57,6 +57,10 @@ def test_constant_samples_and_samples_of_one():
     y.sum().backward()
     assert not y._data.any()
     assert not one.grad._data.any()
+    nothing = leaf(np.ones((2, 0)))
+    y = mg.layer_norm(nothing, 0)
+    y.sum().backward()
+    assert y.shape == nothing.grad.shape == (2, 0)
 
 
 @pytest.mark.parametrize(

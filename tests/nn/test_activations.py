@@ -39,10 +39,11 @@ def test_kinks_are_torchs(name):
 def test_threshold_and_prelu_at_their_kinks():
     x = np.array([[0.5, 0.0, 1.0]])
     a, b = mg.tensor(x, requires_grad=True), torch.tensor(x, requires_grad=True)
-    F.threshold(a, 0.5, -1.0).sum().backward()
-    TF.threshold(b, 0.5, -1.0).sum().backward()
-    np.testing.assert_array_equal(a.grad.numpy(), b.grad.numpy())
-    a.grad = b.grad = None
+    for value in (-1.0, 2.0):
+        F.threshold(a, 0.5, value).sum().backward()
+        TF.threshold(b, 0.5, value).sum().backward()
+        np.testing.assert_array_equal(a.grad.numpy(), b.grad.numpy())
+        a.grad = b.grad = None
     w, v = mg.tensor([0.25], requires_grad=True), torch.tensor([0.25], dtype=torch.float64, requires_grad=True)
     F.prelu(a, w).sum().backward()
     TF.prelu(b, v).sum().backward()
